@@ -1,0 +1,1 @@
+"""The `fin` command: one small file a verb, imports inside the verb."""

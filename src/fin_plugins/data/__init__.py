@@ -1,0 +1,1 @@
+"""Where rows come from: pinned sources, builders, leak checks, embedded sample rows."""

@@ -1,0 +1,1 @@
+"""Metrics over label pairs and their standard errors."""

@@ -1,0 +1,1 @@
+"""What a task YAML calls: row loading, label parsing, processing of results."""
