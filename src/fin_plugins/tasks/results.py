@@ -1,0 +1,102 @@
+"""From a model's answers to metrics: what task YAML files name in `process_results` and `aggregation`.
+
+lm-eval fixes the metrics of `multiple_choice` and prints "N/A" as the error of any aggregation that is not its own.
+So each document yields its label pair under the metric's name, and again under `<metric>_stderr`: that entry comes
+after the metric and overwrites the "N/A" with the standard error (tried with lm-eval 0.4.12 and 0.4.13).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fin_plugins.stats.bootstrap import standard_errors
+from fin_plugins.stats.metrics import confusion, scores
+from fin_plugins.tasks.parser import AMBIGUOUS, MISSING, parse_label
+
+Pair = tuple[int, int, int]
+"""Gold label, predicted label (negative: outside the label set), number of labels in the set."""
+
+
+def score_choice(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Metrics of one document of a likelihood task.
+
+    Args:
+        doc: A row of `fin_plugins.tasks.rows.load`.
+        results: One (summed log-likelihood in nats, is greedy) a label, in the order of `doc["choices"]`; the likeliest
+            label is the answer, the first of equals.
+    """
+    likelihoods = [likelihood for likelihood, _ in results]
+    return _metrics(doc, likelihoods.index(max(likelihoods)))
+
+
+def score_reply(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
+    """Metrics of one document of a generation task.
+
+    Args:
+        doc: A row of `fin_plugins.tasks.rows.load`.
+        results: The reply, alone in a list. A missing or ambiguous answer is wrong in every metric.
+    """
+    answer = parse_label(results[0], tuple(doc["choices"]), _tuples(doc.get("aliases") or ()))
+    return {
+        **_metrics(doc, answer),
+        "missing": float(answer == MISSING),
+        "ambiguous": float(answer == AMBIGUOUS),
+    }
+
+
+def weighted_f1(pairs: Sequence[Pair]) -> float:
+    """F1 averaged over labels by their share in the gold labels, 0 to 1 (scikit-learn)."""
+    return _scores(pairs).weighted_f1
+
+
+def macro_f1(pairs: Sequence[Pair]) -> float:
+    """Unweighted mean of F1 over the task's full label set, 0 to 1 (scikit-learn)."""
+    return _scores(pairs).macro_f1
+
+
+def mcc(pairs: Sequence[Pair]) -> float:
+    """Matthews correlation coefficient, -1 to 1; answers outside the label set are a class of their own."""
+    return _scores(pairs).mcc
+
+
+def weighted_f1_stderr(pairs: Sequence[Pair]) -> float:
+    """Bootstrap standard error of `weighted_f1` over documents."""
+    return standard_errors(_confusion(pairs)).weighted_f1
+
+
+def macro_f1_stderr(pairs: Sequence[Pair]) -> float:
+    """Bootstrap standard error of `macro_f1` over documents."""
+    return standard_errors(_confusion(pairs)).macro_f1
+
+
+def mcc_stderr(pairs: Sequence[Pair]) -> float:
+    """Bootstrap standard error of `mcc` over documents."""
+    return standard_errors(_confusion(pairs)).mcc
+
+
+def _metrics(doc: Mapping[str, Any], answer: int) -> dict[str, Any]:
+    gold = int(doc["gold"])
+    pair = (gold, answer, len(doc["choices"]))
+    metrics: dict[str, Any] = {"acc": float(answer == gold)}
+    for name in ("weighted_f1", "macro_f1", "mcc"):
+        metrics[name] = pair
+        metrics[f"{name}_stderr"] = pair
+    if doc.get("data") == "sample":
+        metrics["sample_rows"] = 1.0  # a line of its own in lm-eval's table: nobody takes it for a benchmark
+    return metrics
+
+
+def _tuples(aliases: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(names) for names in aliases)
+
+
+def _columns(pairs: Sequence[Pair]) -> tuple[list[int], list[int], int]:
+    gold, answers, sizes = zip(*pairs, strict=True)
+    return list(gold), list(answers), max(sizes)
+
+
+def _scores(pairs: Sequence[Pair]) -> Any:
+    return scores(*_columns(pairs))
+
+
+def _confusion(pairs: Sequence[Pair]) -> Any:
+    return confusion(*_columns(pairs))
