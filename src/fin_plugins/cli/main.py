@@ -1,0 +1,60 @@
+"""`fin`: the entry point. A verb's module is imported only when that verb is named."""
+
+import importlib
+import sys
+
+import click
+
+from fin_plugins import __version__
+from fin_plugins.errors import FinError
+
+VERBS = {
+    "eval": "Run lm-eval with the fin tasks; every argument is lm-eval's own.",
+    "data": "Fetch, check and show the real data sets.",
+    "demo": "Run the unseen tasks on a small real model with embedded rows.",
+    "path": "Print the folder of task files, for lm-eval's --include_path.",
+    "doctor": "Say how lm-eval sees the tasks, and what is wrong with an installation.",
+}
+
+
+class Verbs(click.Group):
+    """A group that lists its verbs without importing them: `fin --help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order in which a new user needs them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"fin_plugins.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs, from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fin-plugins")
+def fin() -> None:
+    """Financial text classification for lm-evaluation-harness.
+
+    \b
+    First steps:
+      fin demo                              # no GPU, no account: a real model on embedded rows
+      fin data fetch                        # the real data sets, from their pinned public addresses
+      lm_eval --tasks fin_unseen --model vllm --model_args pretrained=MODEL --apply_chat_template
+    """
+
+
+def main() -> None:
+    """Run `fin`; an error that the user can mend is one line and exit status 1."""
+    try:
+        fin()
+    except FinError as error:
+        click.echo(f"fin: error: {error}", err=True)
+        sys.exit(1)

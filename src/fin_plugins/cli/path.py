@@ -1,0 +1,16 @@
+"""`fin path`."""
+
+import click
+
+from fin_plugins.locations import task_folder
+
+
+@click.command("path")
+def command() -> None:
+    r"""Print the folder of task files.
+
+    \b
+    For an lm-eval that does not find the tasks by itself (start-up file switched off):
+      lm_eval --tasks fin_unseen --include_path "$(fin path)" --model …
+    """
+    click.echo(task_folder())

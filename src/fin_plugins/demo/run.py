@@ -1,0 +1,68 @@
+"""The demonstration: the card's own command, on the embedded model and rows."""
+
+import os
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fin_plugins.demo.model import demo_model
+from fin_plugins.errors import FinError
+
+# What a two-core machine without a GPU needs; on a GPU these are harmless.
+ENGINE_ARGUMENTS = {
+    "vllm": "dtype=bfloat16,max_model_len=2048,enforce_eager=True",
+    "hf": "dtype=bfloat16",
+}
+ENVIRONMENT = {
+    "FIN_DATA": "sample",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
+
+
+def run_demo(engine: str, tasks: str, output: Path) -> list[Path]:
+    """Run lm-eval on the embedded rows and return the result files that it wrote.
+
+    Raises:
+        FinError: where the engine is not installed, lm-eval fails, or it wrote no result file.
+    """
+    _need(engine)
+    before = set(output.rglob("*.json*"))
+    command = lm_eval_command(engine, demo_model(), tasks, output)
+    print(f"\nFIN_DATA=sample {shlex.join(['lm_eval', *command[3:]])}\n", flush=True)
+    status = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, check=False).returncode
+    if status:
+        raise FinError(f"lm_eval ended with exit status {status}; what it printed above says why")
+    files = sorted(set(output.rglob("*.json*")) - before)
+    if not files:
+        raise FinError(f"lm_eval wrote no result file under {output}: is the folder writable?")
+    return files
+
+
+def lm_eval_command(engine: str, model: Path, tasks: str, output: Path) -> list[str]:
+    """lm-eval's command line for an instruction model with a chat template."""
+    return [
+        *(sys.executable, "-m", "lm_eval"),
+        *("--tasks", tasks),
+        *("--model", engine),
+        *("--model_args", f"pretrained={model},{ENGINE_ARGUMENTS[engine]}"),
+        *("--batch_size", "auto" if engine == "vllm" else "8"),
+        "--apply_chat_template",
+        *("--output_path", str(output)),
+        "--log_samples",
+    ]
+
+
+def _need(engine: str) -> None:
+    distribution = {"vllm": "vllm", "hf": "torch"}[engine]
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        raise FinError(
+            f"{distribution} is not installed here: `make demo` in the repository sets everything up, and on a GPU "
+            'machine `pip install "fin-plugins[vllm]"` does'
+        ) from None
