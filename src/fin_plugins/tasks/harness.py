@@ -1,0 +1,83 @@
+"""lm-eval's own command line with our task folder handed over the official way: no patching, no start-up file."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fin_plugins.errors import FinError, show_in_one_line
+from fin_plugins.locations import task_folder
+
+_SUBCOMMANDS = ("run", "ls", "validate")
+
+
+def run_lm_eval(arguments: list[str]) -> None:
+    """Run lm-eval in this process with `arguments` as its command line.
+
+    Raises:
+        FinError: where a configuration file given with `--config` cannot be read.
+    """
+    from lm_eval.__main__ import cli_evaluate
+
+    show_in_one_line()
+    with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
+        sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
+        cli_evaluate()
+
+
+def with_task_folder(arguments: list[str], scratch: Path) -> list[str]:
+    """lm-eval's arguments with our task folder added as include path, the user's own behind it.
+
+    `run` takes a single folder by flag but a list from a configuration file, so a user's folder and ours go through a
+    file in `scratch`. `ls` and `validate` have no configuration file: there a user's folder is left alone.
+    """
+    subcommand = arguments[:1] if arguments[0] in _SUBCOMMANDS else ["run"]
+    rest = arguments[1:] if arguments[0] in _SUBCOMMANDS else list(arguments)
+    if rest in (["-h"], ["--help"]):
+        return [*subcommand, *rest]
+    theirs, rest = _take(rest, "--include_path")
+    if subcommand != ["run"]:
+        return [*subcommand, *rest, "--include_path", theirs or str(task_folder())]
+    file, rest = _take(rest, "--config", "-C")
+    settings = _settings(file) if file else {}
+    listed = settings.get("include_path") or []
+    folders = [theirs] if theirs else [listed] if isinstance(listed, str) else list(listed)
+    if not folders and not file:
+        return [*subcommand, *rest, "--include_path", str(task_folder())]
+    return [*subcommand, "--config", str(_write(scratch, settings, folders)), *rest]
+
+
+def _take(arguments: list[str], *flags: str) -> tuple[str | None, list[str]]:
+    """The value of a flag (`--flag value` or `--flag=value`, the last one wins) and the arguments without it."""
+    value, rest, waiting = None, [], False
+    for argument in arguments:
+        flag, equals, given = argument.partition("=")
+        if waiting:
+            value, waiting = argument, False
+        elif flag in flags and equals:
+            value = given
+        elif argument in flags:
+            waiting = True
+        else:
+            rest.append(argument)
+    return value, rest
+
+
+def _settings(file: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FinError(f"--config {file}: cannot be read ({error})") from error
+    if not isinstance(settings, dict):
+        raise FinError(f"--config {file}: not a mapping of lm-eval's arguments")
+    return settings
+
+
+def _write(scratch: Path, settings: dict[str, Any], folders: list[str]) -> Path:
+    import yaml
+
+    file = scratch / "lm_eval.yaml"
+    file.write_text(yaml.safe_dump({**settings, "include_path": [str(task_folder()), *folders]}), encoding="utf-8")
+    return file
