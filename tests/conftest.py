@@ -1,0 +1,97 @@
+"""Fixtures shared by all tests: the mirror of real data, the real demo model, tiny models built in place."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+ROOT = Path(__file__).resolve().parents[1]
+FIXTURES = ROOT / "tests" / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The real raw files, where this machine has them; tests that need them are skipped elsewhere, visibly."""
+    folder = Path(os.environ.get("FIN_TEST_MIRROR") or ROOT.parent / "shared" / "upstream")
+    if not (folder / "SHA256SUMS").is_file():
+        pytest.skip("no mirror of the real data here: set FIN_TEST_MIRROR to a folder laid out like the public addresses")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_model_path() -> Path:
+    from fin_plugins.demo.model import demo_model
+
+    return demo_model()
+
+
+@pytest.fixture
+def sample_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIN_DATA", "sample")
+
+
+TEMPLATES = {
+    # name: (BOS, EOS, further control tokens)
+    "llama3": ("<|begin_of_text|>", "<|eot_id|>", ["<|start_header_id|>", "<|end_header_id|>"]),
+    "mistral": ("<s>", "</s>", ["[INST]", "[/INST]"]),
+    "phi3": ("<s>", "<|end|>", ["<|user|>", "<|assistant|>"]),
+    "gemma": ("<bos>", "<eos>", ["<start_of_turn>", "<end_of_turn>"]),
+    "base": ("<s>", "</s>", []),
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny random Llama a chat template, each with a byte-level tokenizer that puts BOS in front by itself."""
+    return {name: _tiny_model(tmp_path_factory.mktemp(name), name) for name in TEMPLATES}
+
+
+def _tiny_model(folder: Path, name: str) -> Path:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+
+    bos, eos, control = TEMPLATES[name]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([bos, eos, *control])
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, backend.token_to_id(bos))]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos, pad_token=eos)
+    if name != "base":
+        tokenizer.chat_template = (FIXTURES / "templates" / f"{name}.jinja").read_text(encoding="utf-8").strip("\n")
+    tokenizer.save_pretrained(folder)
+    set_seed(7)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=8192,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    ).save_pretrained(folder)
+    return folder
+
+
+def result_file(folder: Path) -> dict:
+    """The one result file that lm-eval wrote below `folder`."""
+    (file,) = folder.rglob("results_*.json")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def samples(folder: Path, task: str) -> list[dict]:
+    """The rows of the sample file that lm-eval wrote for `task` below `folder`."""
+    (file,) = folder.rglob(f"samples_{task}_2*.jsonl")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

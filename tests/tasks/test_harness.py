@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fin_plugins.errors import FinError
+from fin_plugins.locations import task_folder
+from fin_plugins.tasks.harness import with_task_folder
+
+OURS = str(task_folder())
+
+
+def settings(arguments: list[str]) -> dict:
+    assert arguments[:2] == ["run", "--config"]
+    return yaml.safe_load(Path(arguments[2]).read_text())
+
+
+def test_run_is_inserted_and_our_folder_added(tmp_path: Path) -> None:
+    got = with_task_folder(["--tasks", "fin"], tmp_path)
+    assert got == ["run", "--tasks", "fin", "--include_path", OURS]
+
+
+@pytest.mark.parametrize("flag", [["--include_path", "mine"], ["--include_path=mine"]])
+def test_the_users_folder_stands_behind_ours(flag: list[str], tmp_path: Path) -> None:
+    got = with_task_folder(["run", *flag, "--tasks", "x"], tmp_path)
+    assert settings(got)["include_path"] == [OURS, "mine"]
+    assert got[3:] == ["--tasks", "x"]
+
+
+def test_a_users_configuration_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: hf\ninclude_path: [a, b]\n")
+    got = settings(with_task_folder(["--config", str(file)], tmp_path / "."))
+    assert got == {"model": "hf", "include_path": [OURS, "a", "b"]}
+
+
+def test_ls_and_validate(tmp_path: Path) -> None:
+    assert with_task_folder(["ls", "tasks"], tmp_path) == ["ls", "tasks", "--include_path", OURS]
+    assert with_task_folder(["ls", "tasks", "--include_path", "m"], tmp_path)[-1] == "m"
+
+
+def test_help_is_lm_evals(tmp_path: Path) -> None:
+    assert with_task_folder(["run", "--help"], tmp_path) == ["run", "--help"]
+
+
+def test_unreadable_configuration_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FinError, match=r"--config /no/such.*cannot be read"):
+        with_task_folder(["--config", "/no/such.yaml"], tmp_path)
