@@ -10,11 +10,11 @@ import threading
 import time
 
 import pytest
-from conftest import REPO, put
 
 from fin_plugins.data.fetch import fetch_file
 from fin_plugins.data.sources import SourceFile, datasets, find
 from fin_plugins.errors import FinError
+from tests.data.conftest import REPO, put
 
 CONTENT = b"0123456789abcdef" * 50_000
 
@@ -88,7 +88,7 @@ def test_mirror_lacks_the_file(pin, copies, raw):
 
 def test_no_network(pin, raw, monkeypatch):
     monkeypatch.setenv("FIN_DATA_BASE_URL", "http://127.0.0.1:9")
-    with pytest.raises(FinError, match="no network.*--mirror") as caught:
+    with pytest.raises(FinError, match=r"no network.*--mirror") as caught:
         fetch_file(pin, raw)
     assert "\n" not in str(caught.value)
 

@@ -45,7 +45,7 @@ def test_scores_of_replicates_equal_sklearn(n_labels: int, size: int) -> None:
 @pytest.mark.parametrize(("n_labels", "size"), [(2, 40), (3, 150), (29, 300)])
 def test_like_resampling_documents(n_labels: int, size: int) -> None:
     gold, predicted = answers(n_labels, size)
-    rng, draws = np.random.default_rng(3), 600
+    rng, draws = np.random.default_rng(3), 300
     picks = (rng.integers(size, size=size) for _ in range(draws))
     plain = np.std([astuple(scores(gold[pick], predicted[pick], n_labels)) for pick in picks], axis=0, ddof=1)
     fast = astuple(standard_errors(confusion(gold, predicted, n_labels)))

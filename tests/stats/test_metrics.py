@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -34,11 +34,13 @@ def by_sklearn(gold: list[int], predicted: list[int], n_labels: int) -> list[flo
         return [sk.accuracy_score(truth, said), *f1s, sk.matthews_corrcoef(truth, said)]
 
 
+@settings(deadline=None)
 @given(label_pairs())
 def test_equal_to_sklearn(pairs: Pairs) -> None:
     assert astuple(scores(*pairs)) == pytest.approx(by_sklearn(*pairs), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(label_pairs())
 def test_confusion_counts_every_document_once(pairs: Pairs) -> None:
     gold, predicted, n_labels = pairs
@@ -49,6 +51,7 @@ def test_confusion_counts_every_document_once(pairs: Pairs) -> None:
     assert np.trace(table[:, :-1]) == sum(one == other for one, other in zip(gold, predicted, strict=True))
 
 
+@settings(deadline=None)
 @given(label_pairs())
 def test_missing_and_ambiguous_score_alike_and_never_better_than_an_answer(pairs: Pairs) -> None:
     gold, predicted, n_labels = pairs

@@ -42,23 +42,27 @@ def test_table_is_large_and_covers_every_outcome_of_every_task() -> None:
         assert {"missing", "ambiguous"} < expected <= {"missing", "ambiguous", *task["labels"]}, name
 
 
+@settings(deadline=None)
 @given(label_sets, wrappers, foldings, st.data())
 def test_a_bare_label_in_any_dress_is_itself(labels: list[str], wrapper: str, fold: Any, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(labels) - 1))
     assert parse_label(wrapper.format(fold(labels[index])), labels) == index
 
 
+@settings(deadline=None)
 @given(label_sets, st.text(alphabet="xyz0189 .,;:!?'\"*_-\n\t/()éß语عد😀\u200b"))
 def test_text_without_label_words_is_missing(labels: list[str], reply: str) -> None:
     assert parse_label(reply, labels) == MISSING
 
 
+@settings(deadline=None)
 @given(label_sets, st.sampled_from([" ", ", ", " or ", "/", "\n", " and ", " - ", "|", "; not "]), st.data())
 def test_two_labels_are_ambiguous(labels: list[str], joint: str, data: st.DataObject) -> None:
     pair = data.draw(st.lists(st.sampled_from(labels), min_size=2, max_size=2, unique=True))
     assert parse_label(joint.join(pair), labels) == AMBIGUOUS
 
 
+@settings(deadline=None)
 @given(
     label_sets, st.sampled_from(["not", "no", "never", "isn't", "it is not really a", "cannot be", "non-"]), st.data()
 )
@@ -66,6 +70,7 @@ def test_a_negated_label_is_ambiguous(labels: list[str], negator: str, data: st.
     assert parse_label(f"{negator} {data.draw(st.sampled_from(labels))}", labels) == AMBIGUOUS
 
 
+@settings(deadline=None)
 @given(label_sets, st.data())
 def test_a_label_inside_a_longer_word_is_missing(labels: list[str], data: st.DataObject) -> None:
     label = data.draw(st.sampled_from(labels))
@@ -79,7 +84,7 @@ pieces = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(label_sets, st.lists(pieces, max_size=12), st.randoms())
 def test_never_raises_and_label_order_does_not_matter(labels: list[str], parts: list[str], random: Any) -> None:
     shuffled = random.sample(labels, len(labels))

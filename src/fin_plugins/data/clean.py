@@ -10,19 +10,23 @@ from fin_plugins.data.normalise import normalise
 _HELD_OUT = {"validation": ("test",), "train": ("test", "validation"), "fewshot": ("test",)}
 
 
+# The data set that leaks on purpose: it repeats the paper's split, leak and all.
+UNCLEANED = frozenset({"finred_paper"})
+
+
 def clean(splits: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Drop the train, validation and few-shot rows whose normalised text stands in a held-out split.
+    """Drop the train, validation and few-shot rows whose normalised text is empty or stands in a held-out split.
 
     Args:
         splits: one frame a split, each with a `text` column; row order is kept, `test` is never touched.
 
     Returns:
-        The same splits without the leaking rows.
+        The same splits without those rows.
     """
     texts = {split: frame["text"].map(normalise) for split, frame in splits.items()}
     cleaned = {}
     for split, frame in splits.items():
         others = [set(texts[other]) for other in _HELD_OUT.get(split, ()) if other in texts]
-        leaking = texts[split].isin(set().union(*others))
-        cleaned[split] = frame[~leaking].reset_index(drop=True)
+        unwanted = set().union(*others) | ({""} if split in _HELD_OUT else set())
+        cleaned[split] = frame[~texts[split].isin(unwanted)].reset_index(drop=True)
     return cleaned

@@ -1,0 +1,193 @@
+"""`fin data`: fetch, check and show the real data sets."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fin_plugins.data.pipeline import Built
+    from fin_plugins.data.sources import Dataset
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Fetch, check and show the real data sets.
+
+    Data lies in FIN_DATA_DIR, by default the user's cache folder. FIN_DATA=sample makes tasks use the embedded rows
+    instead. A data set is named by its task (fin_fomc) or its short name (fomc).
+
+    \b
+    Examples:
+      fin data fetch                           # all data sets, from their pinned public addresses
+      fin data fetch fin_fomc --mirror ./copy  # one of them, from a folder of copies
+      fin data status
+      fin data show fin_fomc --split train -n 5
+      fin data leaks fin_finred fin_finred_paper
+    """  # noqa: D301 - click wants the character itself
+
+
+def _chosen(tasks: Sequence[str]) -> "list[Dataset]":
+    from fin_plugins.data.sources import datasets, find
+
+    return [find(name) for name in dict.fromkeys(tasks)] or list(datasets().values())
+
+
+@command.command()
+@click.argument("task", nargs=-1)
+@click.option("--mirror", type=click.Path(path_type=Path), help="Folder of copies, <owner>/<repo>/<commit>/<path>.")
+def fetch(task: tuple[str, ...], mirror: Path | None) -> None:
+    """Fetch TASKs (default: all), check every file's sha256 and build the splits.
+
+    What is there already and whole is not fetched again, so a broken-off fetch goes on where it stopped.
+
+    \b
+    Examples:
+      fin data fetch
+      fin data fetch fin_fomc fin_fpb
+      fin data fetch --mirror /mnt/copies
+    """  # noqa: D301 - click wants the character itself
+    from fin_plugins.data import pipeline, progress
+    from fin_plugins.data.folders import data_dir, writable
+
+    chosen = _chosen(task)
+    writable(data_dir())
+    for dataset in chosen:
+        progress.say(f"{dataset.task}: licence as stated upstream: {dataset.licence}; from {dataset.upstream}")
+    sources = pipeline.needed(chosen)
+    title = f"fetching {len(sources)} files from {mirror or 'the public addresses'}"
+    with progress.overall(sum(source.bytes for source in sources), title) as on_bytes:
+        pipeline.fetch_raw(chosen, mirror, on_bytes, progress.say_file)
+    for dataset in chosen:
+        progress.say(_built_line(pipeline.build_if_needed(dataset)))
+    progress.say(f"data is in {data_dir()}")
+
+
+def _built_line(built: "Built") -> str:
+    from fin_plugins.data.cards import matches_committed
+    from fin_plugins.data.clean import UNCLEANED
+
+    rows = ", ".join(f"{split} {rows:,}" for split, rows in built.manifest.rows.items())
+    dropped = sum(built.manifest.before.values()) - sum(built.manifest.rows.values())
+    cleaning = "leaks by design, not cleaned" if built.dataset.key in UNCLEANED else f"{dropped} dropped in cleaning"
+    kept = "built" if built.fresh else "already built"
+    off = "" if matches_committed(built.dataset, built.manifest) else "; WARNING: rows differ from the data card"
+    return f"{built.dataset.task}: {kept}: {rows} ({cleaning}){off}"
+
+
+@command.command()
+@_AS_JSON
+def status(as_json: bool) -> None:
+    """Say which data sets are there, with their counts, hashes and licences.
+
+    \b
+    Examples:
+      fin data status
+      fin data status --json | jq '.data_sets.fin_fomc'
+    """  # noqa: D301 - click wants the character itself
+    from fin_plugins.data.folders import data_dir
+
+    found = {dataset.task: _state(dataset) for dataset in _chosen(())}
+    if as_json:
+        whole = {"data_dir": str(data_dir()), "fin_data": os.environ.get("FIN_DATA") or "real", "data_sets": found}
+        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
+        return
+    click.echo(f"data folder: {data_dir()}")
+    for name, state in found.items():
+        click.echo(f"\n{name}: {state['state']} · {state['licence']}")
+        for split, rows in state["rows"].items():
+            click.echo(f"  {split:<10} {rows:>6,} rows   sha256 {state['hashes'][split][:16]}…")
+
+
+def _state(dataset: "Dataset") -> dict[str, Any]:
+    from fin_plugins.data import pipeline
+    from fin_plugins.data.cards import matches_committed
+
+    manifest = pipeline.current(dataset)
+    about = {"licence": dataset.licence, "upstream": dataset.upstream}
+    if manifest is None:
+        return {"state": "not fetched", **about, "rows": {}, "hashes": {}}
+    state = "there" if matches_committed(dataset, manifest) else "there, but rows differ from the data card"
+    return {"state": state, **about, "before": manifest.before, "rows": manifest.rows, "hashes": manifest.hashes}
+
+
+@command.command()
+@click.argument("task")
+@click.option("--split", default="test", show_default=True, help="train, validation, fewshot or test.")
+@click.option("-n", "number", default=5, show_default=True, type=click.IntRange(min=1), help="Rows to print.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+def show(task: str, split: str, number: int, as_json: bool) -> None:
+    """Print the first rows of a split of TASK (the embedded rows where FIN_DATA=sample).
+
+    \b
+    Examples:
+      fin data show fin_fomc --split train -n 5
+      FIN_DATA=sample fin data show fin_deal --split fewshot --json
+    """  # noqa: D301 - click wants the character itself
+    from fin_plugins.data.rows import read_rows
+    from fin_plugins.errors import FinError
+
+    rows = read_rows(task)
+    if split not in rows.splits:
+        raise FinError(f"fin_{rows.name}: no split {split}; there are " + ", ".join(rows.splits))
+    if rows.origin == "sample":
+        click.echo("these are embedded sample rows (FIN_DATA=sample), not the data set", err=True)
+    for row in rows.splits[split].head(number).to_dict("records"):
+        entities = f" ({row['e1']} → {row['e2']})" if "e1" in row else ""
+        plain = f"{row['id']}  [{row['label']}]{entities}  {' '.join(row['text'].split())}"
+        click.echo(json.dumps(row, ensure_ascii=False) if as_json else plain)
+
+
+@command.command()
+@click.argument("task", nargs=-1)
+@_AS_JSON
+def leaks(task: tuple[str, ...], as_json: bool) -> None:
+    """Count the test rows of TASKs (default: all) that stand in train, before and after the default cleaning.
+
+    Exact means equal after NFKC, white space and case folding; near means no equal text, but one whose character
+    5-grams have a Jaccard similarity of 0.8 or more. Needs the fetched raw files.
+
+    \b
+    Examples:
+      fin data leaks
+      fin data leaks fin_finred fin_finred_paper --json
+    """  # noqa: D301 - click wants the character itself
+    from fin_plugins.data import leaks as counting
+    from fin_plugins.data import pipeline
+    from fin_plugins.data.folders import raw_dir
+
+    chosen = _chosen(task)
+    for dataset in chosen:
+        pipeline.require_raw(dataset)
+    found = {}
+    for dataset in chosen:
+        found[dataset.task] = asdict(counting.count(*pipeline.raw_splits(dataset, raw_dir())))
+        if not as_json:
+            click.echo(_leak_line(dataset.task, found[dataset.task]))
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+
+
+def _leak_line(task: str, counts: dict[str, Any]) -> str:
+    if counts["split"] is None:
+        return f"{task:<17} test {counts['test']:>5,}: no rows to learn from"
+    pairs = (f"{kind} {counts[f'{kind}_before']} → {counts[f'{kind}_after']}" for kind in ("exact", "near"))
+    return f"{task:<17} test {counts['test']:>5,}: in {counts['split']} before → after cleaning: " + ", ".join(pairs)
+
+
+@command.command(hidden=True)
+@click.option("--mirror", type=click.Path(path_type=Path, exists=True), help="Folder of raw files.")
+@click.option("--write", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of the cards.")
+@click.argument("task", nargs=-1)
+def card(task: tuple[str, ...], mirror: Path | None, write: Path) -> None:
+    """Write the data cards of TASKs anew; for the project's own use."""
+    from fin_plugins.data.cards import build_card, write_card
+
+    for dataset in _chosen(task):
+        click.echo(write_card(build_card(dataset.key, mirror), write))

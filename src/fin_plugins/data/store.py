@@ -1,0 +1,113 @@
+"""Built data sets on disk: one parquet a split, `manifest.json` written last."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fin_plugins.data.folders import cannot_write, writable
+from fin_plugins.data.sources import Dataset
+from fin_plugins.errors import FinError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a built data set holds; its presence says that the build is whole.
+
+    Attributes:
+        schema: version of this layout.
+        builder: version of the code that made the rows.
+        sources: sha256 by path of the raw files.
+        before: rows a split before cleaning.
+        rows: rows a split.
+        hashes: content hash a split, as `content_hash` makes it.
+    """
+
+    schema: int
+    builder: int
+    sources: dict[str, str]
+    before: dict[str, int]
+    rows: dict[str, int]
+    hashes: dict[str, str]
+
+
+def content_hash(frame: pd.DataFrame) -> str:
+    """Return the sha256 over the rows as canonical JSON lines: the same whatever wrote or read the parquet."""
+    columns = sorted(frame.columns)
+    digest = hashlib.sha256()
+    for row in zip(*(frame[name].tolist() for name in columns), strict=True):
+        line = json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, separators=(",", ":"))
+        digest.update(line.encode("utf-8") + b"\n")
+    return digest.hexdigest()
+
+
+def expected(dataset: Dataset, builder: int) -> dict[str, object]:
+    """Return the fields of a manifest that tell a current build from an old one."""
+    pins = {source.path: source.sha256 for source in dataset.sources}
+    return {"schema": SCHEMA_VERSION, "builder": builder, "sources": pins}
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a built data set, or None where there is none that can be read."""
+    try:
+        return Manifest(**json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write(folder: Path, manifest: Manifest, splits: dict[str, pd.DataFrame]) -> None:
+    """Write the splits and then the manifest, each to a temporary name that is renamed.
+
+    An older manifest goes first, so that a build killed half-way reads as none.
+
+    Raises:
+        FinError: the folder cannot be written.
+    """
+    writable(folder)
+    try:
+        (folder / "manifest.json").unlink(missing_ok=True)
+        for split, frame in splits.items():
+            _renamed(folder / f"{split}.parquet", lambda part, frame=frame: frame.to_parquet(part, index=False))  # type: ignore[misc]
+        text = json.dumps(asdict(manifest), indent=1) + "\n"
+        _renamed(folder / "manifest.json", lambda part: part.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _renamed(target: Path, write_to: Callable[[Path], object]) -> None:
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        write_to(part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_split(path: Path, task: str, content: str) -> pd.DataFrame:
+    """Read one split and check that its rows are those the manifest speaks of.
+
+    Args:
+        path: the parquet file.
+        task: name of the task, for the message.
+        content: content hash the rows must have.
+
+    Raises:
+        FinError: the file is gone, unreadable or holds other rows.
+    """
+    mend = f"run `fin data fetch {task}` again, which builds it anew"
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+        actual = content_hash(frame)
+    except Exception as error:  # pyarrow raises many kinds on a broken file, none of them more telling
+        raise FinError(
+            f"{path}: unreadable ({str(error).splitlines()[0] if str(error) else 'broken'}): {mend}"
+        ) from error
+    if actual != content:
+        raise FinError(f"{path}: corrupted, its rows have hash {actual}, not {content}: {mend}")
+    return frame

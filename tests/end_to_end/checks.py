@@ -1,0 +1,42 @@
+"""What every real run of lm-eval must leave behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT, result_file
+
+METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")
+VLLM_ARGUMENTS = "dtype=bfloat16,max_model_len=2048,enforce_eager=True"
+
+
+def lm_eval(*arguments: str, bin_folder: Path | None = None, cwd: Path | str = "/", **env: str) -> str:
+    """Type `lm_eval …` as a user would, from a folder that has nothing to do with us; what it printed."""
+    command = [str((bin_folder or Path(sys.executable).parent) / "lm_eval"), *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    return done.stdout
+
+
+def check_run(output: Path, printed: str, tasks: list[str], origin: str) -> dict:
+    """Result file, table, standard errors and data marker are as promised; scikit-learn agrees with every figure."""
+    results = result_file(output)
+    table = printed[printed.rindex("|Metric") if "|Metric" in printed else 0 :]
+    assert "N/A" not in table
+    for task in tasks:
+        scores = results["results"][task]
+        for metric in METRICS:
+            assert isinstance(scores[f"{metric},none"], float)
+            assert isinstance(scores[f"{metric}_stderr,none"], float)
+        assert results["configs"][task]["metadata"]["fin"]["data"] == origin
+        assert set(results["configs"][task]["metadata"]["fin"]["content_hash"]) >= {"test"}
+        assert ("sample_rows,none" in scores) == (origin == "sample")
+    assert ("sample_rows" in printed) == (origin == "sample")
+    recomputed = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "recompute.py"), str(output)], capture_output=True, text=True
+    )
+    assert recomputed.returncode == 0, recomputed.stdout + recomputed.stderr
+    return results

@@ -1,0 +1,56 @@
+"""Real lm-eval with its `hf`, `dummy` and `local-completions` model classes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import samples
+from tests.end_to_end.checks import check_run, lm_eval
+
+
+def test_card_command_on_the_real_model(tmp_path: Path, demo_model_path: Path) -> None:
+    printed = lm_eval(
+        *("--tasks", "fin_unseen,fin_fomc_gen", "--model", "hf"),
+        *("--model_args", f"pretrained={demo_model_path},dtype=bfloat16", "--apply_chat_template"),
+        *("--batch_size", "8", "--limit", "6", "--device", "cpu", "--output_path", str(tmp_path), "--log_samples"),
+        FIN_DATA="sample",
+    )
+    tasks = ["fin_argument", "fin_deal", "fin_causal", "fin_fomc_gen"]
+    results = check_run(tmp_path, printed, tasks, "sample")
+    group = results["results"]["fin_unseen"]
+    assert group["acc,none"] == pytest.approx(sum(results["results"][task]["acc,none"] for task in tasks[:3]) / 3)
+    assert "embedded sample rows" in printed
+    assert all(len(samples(tmp_path, task)) == 6 for task in tasks)
+
+
+def test_all_groups_with_the_dummy_model(tmp_path: Path, demo_model_path: Path) -> None:
+    printed = lm_eval(
+        *("--tasks", "fin,fin_gen,fin_causal_full,fin_finred_paper_gen", "--model", "dummy", "--limit", "3"),
+        *("--model_args", f"pretrained={demo_model_path}", "--output_path", str(tmp_path), "--log_samples"),
+        FIN_DATA="sample",
+    )
+    keys = ("fpb", "fiqa", "headline", "finred", "fomc", "argument", "deal", "causal")
+    tasks = [f"fin_{key}{twin}" for key in keys for twin in ("", "_gen")]
+    results = check_run(tmp_path, printed, [*tasks, "fin_causal_full", "fin_finred_paper_gen"], "sample")
+    assert set(results["groups"]) == {"fin", "fin_gen"}
+    assert results["results"]["fin_fpb_gen"]["missing,none"] == 1.0  # the dummy answers "lol"
+
+
+def test_validate_as_typed() -> None:
+    printed = lm_eval("validate", "--tasks", "fin,fin_seen_gen,fin_fomc,fin_sentiment")
+    assert "All tasks found and valid" in printed
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"FIN_DATA": "typo"}, "FIN_DATA=typo"),
+        ({"FIN_DATA_DIR": "/nonexistent-fin-data"}, "fin data fetch fin_fomc"),
+    ],
+)
+def test_bad_setting_is_one_line_and_exit_status_1(setting: dict[str, str], message: str) -> None:
+    with pytest.raises(AssertionError) as failed:
+        lm_eval("--tasks", "fin_fomc", "--model", "dummy", **setting)
+    printed = str(failed.value)
+    assert f"fin: error: {message}" in printed or message in printed.split("fin: error: ")[1]
+    assert "Traceback" not in printed

@@ -1,0 +1,70 @@
+"""What holds for every task file."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fin_plugins.locations import task_folder
+
+FOLDER = task_folder() / "fin"
+OWN = sorted(file for file in FOLDER.glob("fin_*.yaml") if not file.stem.endswith("_gen"))
+
+
+class Loader(yaml.SafeLoader):
+    """Safe, with `!function` kept as text."""
+
+
+Loader.add_constructor("!function", lambda loader, node: str(node.value))
+
+
+def read(file: Path) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), Loader)  # noqa: S506
+    return config
+
+
+def card(file: Path) -> dict[str, Any]:
+    key = read(file)["metadata"]["fin"]["rows"]
+    return json.loads((files("fin_plugins.data") / "cards" / f"{key}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
+def test_metadata_is_complete_and_agrees_with_the_card(file: Path) -> None:
+    metadata = read(file)["metadata"]
+    fin, data = metadata["fin"], card(file)
+    assert isinstance(metadata["version"], float)
+    assert fin["language"] == "en"
+    assert file.stem == read(file)["task"] == data["task"]
+    assert (fin["seen"], fin["licence"], fin["source"]) == (data["seen"], data["licence"], data["upstream"])
+    assert fin["citation"].startswith(data["citation"])
+
+
+@pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
+def test_labels_are_the_datas(file: Path) -> None:
+    config = read(file)
+    while "dataset_kwargs" not in config:  # a variant: the labels stand in the file it includes
+        config = read(FOLDER / config["include"])
+    assert sorted(config["dataset_kwargs"]["labels"]) == sorted(card(file)["labels"])
+
+
+@pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
+def test_generation_twin_includes_the_task_and_adds_nothing(file: Path) -> None:
+    twin = read(file.with_name(f"{file.stem}_gen.yaml"))
+    assert twin == {"include": [file.name, "_gen"], "task": f"{file.stem}_gen"}
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("_group_*.yaml")), ids=lambda file: file.stem)
+def test_groups_list_leaf_tasks_and_give_their_unweighted_mean(file: Path) -> None:
+    group = read(file)
+    assert file.stem == f"_group_{group['group']}"
+    assert all((FOLDER / f"{task}.yaml").is_file() for task in group["task"])
+    assert not {"fin_finred_paper", "fin_causal_full"} & {task.removesuffix("_gen") for task in group["task"]}
+    assert all(entry["weight_by_size"] is False for entry in group["aggregate_metric_list"])
+
+
+def test_no_file_names_an_absolute_path() -> None:
+    for file in FOLDER.iterdir():
+        assert " /" not in file.read_text(encoding="utf-8").replace(" / ", " "), file
