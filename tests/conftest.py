@@ -20,7 +20,9 @@ def mirror() -> Path:
     """The real raw files, where this machine has them; tests that need them are skipped elsewhere, visibly."""
     folder = Path(os.environ.get("FIN_TEST_MIRROR") or ROOT.parent / "shared" / "upstream")
     if not (folder / "SHA256SUMS").is_file():
-        pytest.skip("no mirror of the real data here: set FIN_TEST_MIRROR to a folder laid out like the public addresses")
+        pytest.skip(
+            "no mirror of the real data here: set FIN_TEST_MIRROR to a folder laid out like the public addresses"
+        )
     return folder
 
 

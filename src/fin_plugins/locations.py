@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def task_folder() -> Path:
-    """The folder of task YAML files: inside the package when installed from a wheel, in the repository when editable."""
+    """The folder of task YAML files: in the package when installed from a wheel, in the repository when editable."""
     package = Path(__file__).resolve().parent
     installed = package / "lm_eval_tasks"
     return installed if installed.is_dir() else package.parents[1] / "lm_eval_tasks"

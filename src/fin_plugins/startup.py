@@ -45,7 +45,7 @@ class _IndexFinder:
         if name != _INDEX:
             return None
         with suppress(ValueError):
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
@@ -69,7 +69,7 @@ def _run_after_loading(loader: Any) -> None:
 def _scan_our_folder_too(module: ModuleType) -> None:
     from fin_plugins.locations import task_folder
 
-    index: Any = module.TaskIndex  # type: ignore[attr-defined]
+    index: Any = module.TaskIndex
     build = index.build
     if getattr(build, "_fin_plugins", False):
         return
@@ -90,7 +90,7 @@ def _shipped_with(module: ModuleType) -> Path:
 
 
 def _with_folder(paths: list[Path], ours: Path, shipped: Path) -> list[Path]:
-    """Our folder right behind lm-eval's own; unchanged where it is listed already or lm-eval's defaults are left out."""
+    """Our folder right behind lm-eval's own; no change where it is listed or lm-eval's own is left out."""
     places = [path.resolve() for path in paths]
     if shipped not in places or any(place in (ours, *ours.parents) for place in places if place != shipped):
         return paths

@@ -27,7 +27,7 @@ def test_built_rows_come_back_with_their_hashes(small_deal, copies):
     assert (read.name, read.origin, sorted(read.splits)) == ("deal", "real", ["fewshot", "test"])
     assert list(read.splits["test"].columns) == ["id", "text", "label"]
     assert read.splits["test"]["id"][3] == "deal-test-00003"
-    assert read.hashes["test"] == pipeline.current(small_deal).hashes["test"]
+    assert read.hashes["test"] == store.current(small_deal).hashes["test"]
     # The order is shuffled: upstream's is sorted by class.
     assert sorted(read.splits["test"]["text"]) != list(read.splits["test"]["text"])
     # It has no rows of its own to learn from: those are the project's.
@@ -66,7 +66,7 @@ def test_corrupted_parquet_is_named_and_fetch_mends_it(small_deal, copies, spoil
 
 def test_data_of_another_builder_is_built_again(small_deal, copies, monkeypatch):
     fetch(small_deal, copies)
-    monkeypatch.setattr(pipeline, "BUILDER_VERSION", 99)
+    monkeypatch.setattr(store, "BUILDER_VERSION", 99)
     with pytest.raises(FinError, match="built by another version"):
         read_rows("deal")
     assert fetch(small_deal, copies).fresh
@@ -76,7 +76,7 @@ def test_data_of_another_builder_is_built_again(small_deal, copies, monkeypatch)
 def test_a_manifest_that_cannot_be_read_counts_as_none(small_deal, copies, text):
     fetch(small_deal, copies)
     (built_dir("deal") / "manifest.json").write_text(text)
-    assert pipeline.current(small_deal) is None
+    assert store.current(small_deal) is None
 
 
 def test_full_disk_while_building(small_deal, copies):

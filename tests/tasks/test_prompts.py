@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import ROOT, TEMPLATES
 
 from fin_plugins.locations import task_folder
-from tests.conftest import ROOT, TEMPLATES
 
 GOLDEN = ROOT / "tests" / "golden"
 TASKS = sorted(file.stem for file in task_folder().rglob("fin_*.yaml") if not file.stem.endswith("_gen"))

@@ -22,7 +22,7 @@ Loader.add_constructor("!function", lambda loader, node: str(node.value))
 
 
 def read(file: Path) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), Loader)  # noqa: S506
+    config: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), Loader)
     return config
 
 

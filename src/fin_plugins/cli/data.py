@@ -70,8 +70,8 @@ def fetch(task: tuple[str, ...], mirror: Path | None) -> None:
 
 
 def _built_line(built: "Built") -> str:
-    from fin_plugins.data.cards import matches_committed
     from fin_plugins.data.clean import UNCLEANED
+    from fin_plugins.data.published import matches_committed
 
     rows = ", ".join(f"{split} {rows:,}" for split, rows in built.manifest.rows.items())
     dropped = sum(built.manifest.before.values()) - sum(built.manifest.rows.values())
@@ -106,10 +106,10 @@ def status(as_json: bool) -> None:
 
 
 def _state(dataset: "Dataset") -> dict[str, Any]:
-    from fin_plugins.data import pipeline
-    from fin_plugins.data.cards import matches_committed
+    from fin_plugins.data import store
+    from fin_plugins.data.published import matches_committed
 
-    manifest = pipeline.current(dataset)
+    manifest = store.current(dataset)
     about = {"licence": dataset.licence, "upstream": dataset.upstream}
     if manifest is None:
         return {"state": "not fetched", **about, "rows": {}, "hashes": {}}

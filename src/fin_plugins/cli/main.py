@@ -41,7 +41,7 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fin-plugins")
 def fin() -> None:
-    """Financial text classification for lm-evaluation-harness.
+    r"""Financial text classification for lm-evaluation-harness.
 
     \b
     First steps:

@@ -1,4 +1,7 @@
-"""Raw files → the splits of a data set as published, before cleaning, with stable row ids."""
+"""Raw files → the splits of a data set as published, before cleaning, with stable row ids.
+
+A change here that changes rows raises `store.BUILDER_VERSION`.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +13,6 @@ from fin_plugins.data.sources import Dataset, locate
 
 Splits = dict[str, pd.DataFrame]
 Locate = Callable[[str], Path]
-
-# Raised when a change here changes rows: data built by another version is built again.
-BUILDER_VERSION = 1
 
 
 def build(dataset: Dataset, raw: Path) -> Splits:

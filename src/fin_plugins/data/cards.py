@@ -3,21 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from sklearn.metrics import accuracy_score, f1_score
 
 from fin_plugins.data import leaks, pipeline
-from fin_plugins.data.builders import BUILDER_VERSION
 from fin_plugins.data.clean import UNCLEANED
 from fin_plugins.data.folders import raw_dir
+from fin_plugins.data.published import Card
 from fin_plugins.data.sources import PUBLIC_BASE_URL, Dataset, find
-from fin_plugins.data.store import Manifest, content_hash
+from fin_plugins.data.store import BUILDER_VERSION, content_hash
 
-Card = dict[str, Any]
 Frames = Mapping[str, pd.DataFrame]
 
 
@@ -41,19 +38,6 @@ def build_card(name: str, raw: Path | None = None, with_leaks: bool = True) -> C
     if "e1" in after["test"]:
         card["ceiling"] = ceiling(after["test"])
     return card
-
-
-def committed(name: str) -> Card:
-    """Return the card that comes with the package."""
-    path = files(__package__).joinpath("cards", f"{find(name).key}.json")
-    card: Card = json.loads(path.read_text(encoding="utf-8"))
-    return card
-
-
-def matches_committed(dataset: Dataset, manifest: Manifest) -> bool:
-    """Say whether a build holds exactly the rows that the committed card speaks of."""
-    splits = committed(dataset.key)["splits"]
-    return manifest.hashes == {split: fields["sha256"] for split, fields in splits.items()}
 
 
 def write_card(card: Card, folder: Path) -> Path:

@@ -8,7 +8,7 @@ import pandas as pd
 from filelock import FileLock
 
 from fin_plugins.data import store
-from fin_plugins.data.builders import BUILDER_VERSION, build
+from fin_plugins.data.builders import build
 from fin_plugins.data.clean import UNCLEANED, clean
 from fin_plugins.data.fetch import OnBytes, fetch_file
 from fin_plugins.data.folders import built_dir, raw_dir, writable
@@ -64,7 +64,7 @@ def build_if_needed(dataset: Dataset) -> Built:
     """
     folder = writable(built_dir(dataset.key))
     with FileLock(str(folder.with_name(f".{dataset.key}.lock"))):
-        manifest = current(dataset)
+        manifest = store.current(dataset)
         if manifest is not None and _sound(dataset, manifest):
             return Built(dataset, manifest, fresh=False)
         before, after = raw_splits(dataset, raw_dir())
@@ -93,20 +93,11 @@ def require_raw(dataset: Dataset) -> None:
 def describe(dataset: Dataset, before: dict[str, pd.DataFrame], after: dict[str, pd.DataFrame]) -> store.Manifest:
     """Return the manifest of a build."""
     return store.Manifest(
-        **store.expected(dataset, BUILDER_VERSION),  # type: ignore[arg-type]
+        **store.expected(dataset),  # type: ignore[arg-type]
         before={split: len(frame) for split, frame in before.items()},
         rows={split: len(frame) for split, frame in after.items()},
         hashes={split: store.content_hash(frame) for split, frame in after.items()},
     )
-
-
-def current(dataset: Dataset) -> store.Manifest | None:
-    """Return the manifest of the data set's build, or None where none is there or it is of another version."""
-    manifest = store.read_manifest(built_dir(dataset.key))
-    wanted = store.expected(dataset, BUILDER_VERSION)
-    if manifest is None or any(getattr(manifest, field) != value for field, value in wanted.items()):
-        return None
-    return manifest
 
 
 def _sound(dataset: Dataset, manifest: store.Manifest) -> bool:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from fin_plugins.data import pipeline, store
+from fin_plugins.data import store
 from fin_plugins.data.folders import built_dir
 from fin_plugins.data.sources import Dataset, find
 from fin_plugins.errors import FinError
@@ -97,7 +97,7 @@ def _sample_lines(key: str) -> tuple[dict[str, str], ...]:
 
 
 def _real_splits(dataset: Dataset) -> dict[str, pd.DataFrame]:
-    manifest = pipeline.current(dataset)
+    manifest = store.current(dataset)
     folder = built_dir(dataset.key)
     if manifest is None:
         state = "built by another version" if (folder / "manifest.json").exists() else "not fetched yet"

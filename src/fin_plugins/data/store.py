@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fin_plugins.data.folders import cannot_write, writable
+from fin_plugins.data.folders import built_dir, cannot_write, writable
 from fin_plugins.data.sources import Dataset
 from fin_plugins.errors import FinError
 
 SCHEMA_VERSION = 1
+# Raised when a change of the builders or the cleaning changes rows: data built by another version is built again.
+BUILDER_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,10 @@ def content_hash(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def expected(dataset: Dataset, builder: int) -> dict[str, object]:
+def expected(dataset: Dataset) -> dict[str, object]:
     """Return the fields of a manifest that tell a current build from an old one."""
     pins = {source.path: source.sha256 for source in dataset.sources}
-    return {"schema": SCHEMA_VERSION, "builder": builder, "sources": pins}
+    return {"schema": SCHEMA_VERSION, "builder": BUILDER_VERSION, "sources": pins}
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -59,6 +61,14 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(**json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def current(dataset: Dataset) -> Manifest | None:
+    """Return the manifest of the data set's build, or None where none is there or it is of another version."""
+    manifest = read_manifest(built_dir(dataset.key))
+    if manifest is None or any(getattr(manifest, field) != value for field, value in expected(dataset).items()):
+        return None
+    return manifest
 
 
 def write(folder: Path, manifest: Manifest, splits: dict[str, pd.DataFrame]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # by default vLLM leaves one core idle: half of a two-core machine
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
 
@@ -55,6 +57,16 @@ def lm_eval_command(engine: str, model: Path, tasks: str, output: Path) -> list[
         *("--output_path", str(output)),
         "--log_samples",
     ]
+
+
+def next_command(engine: str, tasks: str, output: Path) -> str:
+    """The command line that runs the same tasks on the real rows with the demo model, ready to be pasted."""
+    folder = Path(sys.executable).parent
+    on_path = Path(shutil.which("fin") or "").parent == folder
+    prefix = "" if on_path else f"{os.path.relpath(folder)}/"
+    command = lm_eval_command(engine, demo_model(), tasks, output)[3:]
+    settings = "VLLM_CPU_KVCACHE_SPACE=2 " if engine == "vllm" else ""
+    return f"{prefix}fin data fetch && {settings}{prefix}lm_eval {shlex.join(command)}"
 
 
 def _need(engine: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fin_plugins.stats.bootstrap import standard_errors
-from fin_plugins.stats.metrics import confusion, scores
+from fin_plugins.stats.metrics import Scores, confusion, scores
 from fin_plugins.tasks.parser import AMBIGUOUS, MISSING, parse_label
 
 Pair = tuple[int, int, int]
@@ -60,17 +60,17 @@ def mcc(pairs: Sequence[Pair]) -> float:
 
 def weighted_f1_stderr(pairs: Sequence[Pair]) -> float:
     """Bootstrap standard error of `weighted_f1` over documents."""
-    return standard_errors(_confusion(pairs)).weighted_f1
+    return _errors(pairs).weighted_f1
 
 
 def macro_f1_stderr(pairs: Sequence[Pair]) -> float:
     """Bootstrap standard error of `macro_f1` over documents."""
-    return standard_errors(_confusion(pairs)).macro_f1
+    return _errors(pairs).macro_f1
 
 
 def mcc_stderr(pairs: Sequence[Pair]) -> float:
     """Bootstrap standard error of `mcc` over documents."""
-    return standard_errors(_confusion(pairs)).mcc
+    return _errors(pairs).mcc
 
 
 def _metrics(doc: Mapping[str, Any], answer: int) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def _columns(pairs: Sequence[Pair]) -> tuple[list[int], list[int], int]:
     return list(gold), list(answers), max(sizes)
 
 
-def _scores(pairs: Sequence[Pair]) -> Any:
+def _scores(pairs: Sequence[Pair]) -> Scores:
     return scores(*_columns(pairs))
 
 
-def _confusion(pairs: Sequence[Pair]) -> Any:
-    return confusion(*_columns(pairs))
+def _errors(pairs: Sequence[Pair]) -> Scores:
+    return standard_errors(confusion(*_columns(pairs)))

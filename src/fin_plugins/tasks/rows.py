@@ -59,6 +59,8 @@ def load(
 def _documents(
     frame: "pd.DataFrame", name: str, labels: list[str], aliases: Mapping[str, Sequence[str]], origin: str
 ) -> tuple["pd.DataFrame", int]:
+    import pandas as pd
+
     unknown = sorted(set(frame["label"]) - set(labels))
     if unknown:
         raise FinError(f"fin_{name}: the rows carry labels that the task file does not list: {', '.join(unknown)}")
@@ -66,9 +68,10 @@ def _documents(
     text = frame[columns].map(defuse)
     broken = int((text != frame[columns]).any(axis=1).sum())
     documents = frame.assign(**{column: text[column] for column in columns})
-    documents["choices"] = [labels] * len(frame)
+    documents["choices"] = pd.Series([labels] * len(frame), index=frame.index)
     documents["gold"] = [labels.index(label) for label in frame["label"]]
     if aliases:
-        documents["aliases"] = [[list(aliases.get(label, ())) for label in labels]] * len(frame)
+        spellings = [list(aliases.get(label, ())) for label in labels]
+        documents["aliases"] = pd.Series([spellings] * len(frame), index=frame.index)
     documents["data"] = origin
     return documents, broken
