@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlparse
 
 from fin_plugins import startup
 from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
+
+if TYPE_CHECKING:
+    from fin_plugins.data.sources import Dataset
 
 INSTEAD = 'use `fin eval`, or `lm_eval --include_path "$(fin path)"`'
 _INDEX = "lm_eval.tasks._index"
@@ -32,19 +35,12 @@ Finding = tuple[Status, str, str]  # the fields of a `Check` behind its name
 
 @dataclass(frozen=True)
 class Check:
-    """One finding.
-
-    Attributes:
-        name: what was looked at.
-        status: `ok`; `warn`: something will not work, or not as one may expect; `bad`: the installation is broken.
-        found: what was found, one line.
-        advice: what to do, one line; empty where nothing need be done.
-    """
+    """One finding. `warn`: something will not work, or not as one may expect; `bad`: the installation is broken."""
 
     name: str
     status: Status
     found: str
-    advice: str
+    advice: str  # empty where nothing need be done
 
 
 def examine(full: bool = False) -> list[Check]:
@@ -57,11 +53,10 @@ def examine(full: bool = False) -> list[Check]:
     for name, look in _LOOKS.items():
         try:
             found.append(Check(name, *look(full)))
-        except FinError as error:
-            found.append(Check(name, "bad", str(error), ""))
         except Exception as error:  # a broken installation may raise anything; the other findings are still wanted
             line = (str(error).splitlines() or [""])[0]
-            found.append(Check(name, "bad", f"could not be looked at: {type(error).__name__}: {line}", ""))
+            line = line if isinstance(error, FinError) else f"could not be looked at: {type(error).__name__}: {line}"
+            found.append(Check(name, "bad", line, ""))
     return found
 
 
@@ -185,11 +180,14 @@ def _libraries() -> Finding:
 
 
 def _rows() -> Finding:
-    from fin_plugins.data.rows import chosen_origin
-
-    if chosen_origin() == "sample":
+    origin = os.environ.get("FIN_DATA") or "real"
+    if origin == "sample":
         return "warn", "FIN_DATA=sample: embedded rows, scores are no benchmark", "unset FIN_DATA for the real data"
-    return "ok", "real (FIN_DATA=sample would take the embedded rows)", ""
+    if origin != "real":
+        from fin_plugins.data.rows import chosen_origin  # late: pandas
+
+        chosen_origin()  # raises, and says what FIN_DATA may be
+    return "ok", f"{origin} (FIN_DATA=sample would take the embedded rows)", ""
 
 
 def _folder() -> Finding:
@@ -204,13 +202,23 @@ def _folder() -> Finding:
     return ("ok", found, "") if mib >= _NEEDED_MIB else ("warn", found, f"free {_NEEDED_MIB} MiB, {other}")
 
 
-def _data_sets() -> Finding:
-    from fin_plugins.data.pipeline import current
+def _data_sets(full: bool) -> Finding:
     from fin_plugins.data.sources import datasets
 
-    missing = [dataset.task for dataset in datasets().values() if current(dataset) is None]
+    missing = [dataset.task for dataset in datasets().values() if not _fetched(dataset, full)]
     found = f"{len(datasets()) - len(missing)} of {len(datasets())} fetched"
     return ("warn", f"{found}; not: {', '.join(missing)}", "fin data fetch") if missing else ("ok", found, "")
+
+
+def _fetched(dataset: "Dataset", full: bool) -> bool:
+    """Whether a build lies there; in full, whether it is also of this version, which costs the import of pandas."""
+    if full:
+        from fin_plugins.data.pipeline import current
+
+        return current(dataset) is not None
+    from fin_plugins.data.folders import built_dir
+
+    return (built_dir(dataset.key) / "manifest.json").is_file()
 
 
 def _demo_model() -> Finding:
@@ -251,12 +259,12 @@ _LOOKS: dict[str, Callable[[bool], Finding]] = {
     "lm-eval": lambda _: _lm_eval(),
     "start-up file": lambda _: _start_up_file(),
     "entry point": lambda _: _entry_point(),
-    "tasks": lambda full: _tasks(full),
+    "tasks": _tasks,
     "lm_eval command": lambda _: _command(),
     "vLLM": lambda _: _vllm(),
     "libraries": lambda _: _libraries(),
     "rows": lambda _: _rows(),
     "data folder": lambda _: _folder(),
-    "data sets": lambda _: _data_sets(),
+    "data sets": _data_sets,
     "demo model": lambda _: _demo_model(),
 }

@@ -1,4 +1,4 @@
-"""`fin doctor`. Run as a module, this file asks lm-eval's task index for our tasks: the proof that `fin doctor` shows."""
+"""`fin doctor`. Run as a module, this file is its proof: it asks lm-eval's own task index for our tasks."""
 
 import json
 import logging
