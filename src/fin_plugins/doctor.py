@@ -14,18 +14,14 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import unquote, urlparse
 
 from fin_plugins import startup
 from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
 
-if TYPE_CHECKING:
-    from fin_plugins.data.sources import Dataset
-
 INSTEAD = 'use `fin eval`, or `lm_eval --include_path "$(fin path)"`'
-_INDEX = "lm_eval.tasks._index"
 _STARTERS = ("fin_plugins.pth", "fin_plugins.start")
 _NEEDED_MIB = 200  # raw files and built splits of all data sets take about a quarter of it
 
@@ -54,9 +50,8 @@ def examine(full: bool = False) -> list[Check]:
         try:
             found.append(Check(name, *look(full)))
         except Exception as error:  # a broken installation may raise anything; the other findings are still wanted
-            line = (str(error).splitlines() or [""])[0]
-            line = line if isinstance(error, FinError) else f"could not be looked at: {type(error).__name__}: {line}"
-            found.append(Check(name, "bad", line, ""))
+            kind = "" if isinstance(error, FinError) else f"could not be looked at: {type(error).__name__}: "
+            found.append(Check(name, "bad", kind + " ".join(str(error).split()), ""))
     return found
 
 
@@ -103,13 +98,12 @@ def _start_up_file() -> Finding:
 
 def _in_force() -> bool:
     waiting = any(type(finder).__module__ == startup.__name__ for finder in sys.meta_path)
-    build = getattr(getattr(sys.modules.get(_INDEX), "TaskIndex", None), "build", None)
+    build = getattr(getattr(sys.modules.get("lm_eval.tasks._index"), "TaskIndex", None), "build", None)
     return waiting or bool(getattr(build, "_fin_plugins", False))
 
 
 def _entry_point() -> Finding:
-    declared = list(entry_points(group="lm_eval.tasks", name="fin_plugins"))
-    if not declared:
+    if not (declared := list(entry_points(group="lm_eval.tasks", name="fin_plugins"))):
         return "warn", "lm_eval.tasks: not declared", "install fin-plugins again"
     if not _reads_entry_points():
         return "ok", "lm_eval.tasks: declared; this lm-eval does not read it yet", ""
@@ -133,8 +127,7 @@ def _tasks(full: bool) -> Finding:
         return "bad", f"lm-eval's task index cannot be asked: {last}", "mend lm-eval first"
     ours, seen, broken, clashes = json.loads(done.stdout.splitlines()[-1])
     if broken or not ours:
-        files = ", ".join(broken) or "no task files"
-        return "bad", f"{task_folder()}: lm-eval cannot read: {files}", "install fin-plugins again"
+        return "bad", f"unreadable: {', '.join(broken) or f'all of {task_folder()}'}", "install fin-plugins again"
     if clashes:
         return "bad", f"names that lm-eval has too: {', '.join(clashes)}", "please report this"
     asked = "asked of lm-eval's whole index" if full else "asked of lm-eval's index, less its own files"
@@ -180,14 +173,11 @@ def _libraries() -> Finding:
 
 
 def _rows() -> Finding:
-    origin = os.environ.get("FIN_DATA") or "real"
-    if origin == "sample":
-        return "warn", "FIN_DATA=sample: embedded rows, scores are no benchmark", "unset FIN_DATA for the real data"
-    if origin != "real":
-        from fin_plugins.data.rows import chosen_origin  # late: pandas
+    from fin_plugins.data.rows import chosen_origin
 
-        chosen_origin()  # raises, and says what FIN_DATA may be
-    return "ok", f"{origin} (FIN_DATA=sample would take the embedded rows)", ""
+    if chosen_origin() == "sample":
+        return "warn", "FIN_DATA=sample: embedded rows, scores are no benchmark", "unset FIN_DATA for the real data"
+    return "ok", "real (FIN_DATA=sample would take the embedded rows)", ""
 
 
 def _folder() -> Finding:
@@ -202,23 +192,13 @@ def _folder() -> Finding:
     return ("ok", found, "") if mib >= _NEEDED_MIB else ("warn", found, f"free {_NEEDED_MIB} MiB, {other}")
 
 
-def _data_sets(full: bool) -> Finding:
+def _data_sets() -> Finding:
     from fin_plugins.data.sources import datasets
+    from fin_plugins.data.store import current
 
-    missing = [dataset.task for dataset in datasets().values() if not _fetched(dataset, full)]
+    missing = [dataset.task for dataset in datasets().values() if current(dataset) is None]
     found = f"{len(datasets()) - len(missing)} of {len(datasets())} fetched"
     return ("warn", f"{found}; not: {', '.join(missing)}", "fin data fetch") if missing else ("ok", found, "")
-
-
-def _fetched(dataset: "Dataset", full: bool) -> bool:
-    """Whether a build lies there; in full, whether it is also of this version, which costs the import of pandas."""
-    if full:
-        from fin_plugins.data.pipeline import current
-
-        return current(dataset) is not None
-    from fin_plugins.data.folders import built_dir
-
-    return (built_dir(dataset.key) / "manifest.json").is_file()
 
 
 def _demo_model() -> Finding:
@@ -265,6 +245,6 @@ _LOOKS: dict[str, Callable[[bool], Finding]] = {
     "libraries": lambda _: _libraries(),
     "rows": lambda _: _rows(),
     "data folder": lambda _: _folder(),
-    "data sets": _data_sets,
+    "data sets": lambda _: _data_sets(),
     "demo model": lambda _: _demo_model(),
 }

@@ -68,7 +68,7 @@ def test_draw_keeps_the_natural_rate():
     assert not set(parts["test"]["text"]) & set(parts["fewshot"]["text"]) and len(parts["fewshot"]) == 900
 
 
-LONG = "the committee decided to raise the target range for the federal funds rate by a quarter point in march"
+LONG = "a gardener counted nineteen copper kettles beside the old greenhouse before lunch on a windy day in april"
 
 
 def test_leaks_count_exact_and_near_before_and_after():

@@ -30,7 +30,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The very packages of .venv, linked file by file: no download, no index needed, and none of our own files.
     site = next((folder / "lib").glob("python3*")) / "site-packages"
     ours = next(Path(sys.prefix, "lib").glob("python3*")) / "site-packages"
-    mine = ("fin_plugins", "_fin_plugins", "__editable__", "_virtualenv", "_distutils")
+    mine = ("fin_plugins", "_fin_plugins", "_virtualenv")
     for entry in ours.iterdir():
         if not entry.name.startswith(mine):
             subprocess.run(["cp", "-rl", str(entry), str(site)], check=True)
@@ -64,3 +64,31 @@ def test_wheel_in_a_clean_environment(clean: Path, tmp_path: Path, demo_model_pa
     missing = "from lm_eval.tasks import TaskManager as T; print([n for n in T().all_tasks if n.startswith('fin_')])"
     left = subprocess.check_output([python, "-c", missing], text=True, env={**os.environ, "PYTHONPATH": ""})
     assert left == "[]\n"
+
+
+@pytest.mark.prove
+def test_with_lm_eval_itself_installed_editable(clean: Path, tmp_path: Path) -> None:
+    env = clean.parents[2]
+    python = str(env / "bin" / "python")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "lm_eval"]
+    subprocess.run([*download, "lm_eval==0.4.13"], check=True, cwd=tmp_path)
+    subprocess.run(["tar", "xzf", "lm_eval-0.4.13.tar.gz"], check=True, cwd=tmp_path)
+    uv("pip", "uninstall", "--quiet", "--python", python, "lm_eval")
+    uv("pip", "install", "--quiet", "--python", python, "--no-deps", "-e", str(tmp_path / "lm_eval-0.4.13"))
+    uv(
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "--no-deps",
+        "--no-build-isolation-package",
+        "fin-plugins",
+        str(ROOT),
+    )
+    where = subprocess.check_output([python, "-c", "import lm_eval; print(lm_eval.__file__)"], text=True, cwd="/")
+    assert where.startswith(str(tmp_path))
+    printed = lm_eval("validate", "--tasks", "fin,fin_fomc_gen", bin_folder=env / "bin", PYTHONPATH="")
+    assert "All tasks found and valid" in printed
+    code = "import runpy, sys; sys.argv = ['lm_eval', 'validate', '--tasks', 'fin']; runpy.run_module('lm_eval', run_name='__main__')"
+    assert "valid" in subprocess.check_output([python, "-c", code], text=True, stderr=subprocess.STDOUT, cwd="/")

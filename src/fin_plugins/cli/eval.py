@@ -10,7 +10,7 @@ import click
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
-    r"""Run lm-eval with the fin tasks. Every argument is lm-eval's own.
+    """Run lm-eval with the fin tasks. Every argument is lm-eval's own.
 
     No start-up file is needed for this: the task folder goes in as `--include_path`, beside yours if you give one.
 
@@ -18,7 +18,7 @@ def command(arguments: tuple[str, ...]) -> None:
     Examples:
       fin eval --tasks fin_unseen --model hf --model_args pretrained=MODEL --apply_chat_template
       fin eval ls tasks
-    """
+    """  # noqa: D301 (click's mark, not a regex)
     if not arguments:
         click.echo(click.get_current_context().get_help())
         return

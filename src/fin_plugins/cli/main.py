@@ -41,14 +41,14 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fin-plugins")
 def fin() -> None:
-    r"""Financial text classification for lm-evaluation-harness.
+    """Financial text classification for lm-evaluation-harness.
 
     \b
     First steps:
       fin demo                              # no GPU, no account: a real model on embedded rows
       fin data fetch                        # the real data sets, from their pinned public addresses
       lm_eval --tasks fin_unseen --model vllm --model_args pretrained=MODEL --apply_chat_template
-    """
+    """  # noqa: D301 (click's mark, not a regex)
 
 
 def main() -> None:

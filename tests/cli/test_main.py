@@ -1,0 +1,62 @@
+"""The `fin` command as a whole."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from fin_plugins.cli.main import VERBS, fin, main
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Exit status of `fin` with these words."""
+    monkeypatch.setattr(sys, "argv", ["fin", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+def test_help_lists_every_verb_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from fin_plugins.cli.main import fin; fin(['--help'], standalone_mode=False);"
+        "print('heavy:', [m for m in ('numpy', 'pandas', 'lm_eval', 'torch', 'sklearn', 'rich') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/").stdout
+    assert "heavy: []" in out
+    for verb, about in VERBS.items():
+        assert f"  {verb} " in out and about[:40] in out
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"eval"}))
+def test_every_verb_has_help(verb: str) -> None:
+    for flag in ("--help", "-h"):
+        result = CliRunner().invoke(fin, [verb, flag])
+        assert result.exit_code == 0 and result.stdout.startswith("Usage: fin") and len(result.stdout) > 200
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["ls", "tasks", "--include_path", "x"], ["--tasks=fin", "--model", "hf"]]
+)
+def test_eval_passes_everything_on(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[list[str]] = []
+    monkeypatch.setattr("fin_plugins.tasks.harness.run_lm_eval", passed.append)
+    assert CliRunner().invoke(fin, ["eval", *words]).exit_code == 0
+    assert passed == [words]
+
+
+def test_an_error_of_ours_is_one_line_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(monkeypatch, "data", "show", "fin_fomcc") == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("fin: error: fin_fomcc: no such data set (did you mean fin_fomc?)")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["evaluate"], ["--evaluate"], ["doctor", "--ful"]])
+def test_what_is_not_known_is_status_2(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(monkeypatch, *words) == 2
+    assert "No such" in capsys.readouterr().err

