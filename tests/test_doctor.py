@@ -184,20 +184,30 @@ def test_demo_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert found("demo model").status == "ok"
 
 
+SOUND = {"ours": 28, "seen": 28, "unreadable": [], "clashes": [], "wrapped": True}
+
+
 @pytest.mark.parametrize(
-    ("answer", "status", "says"),
+    ("differs", "status", "says"),
     [
-        ([28, 28, [], []], "ok", "sees all 28"),
-        ([28, 27, [], []], "bad", "27 of 28"),
-        ([28, 28, ["fin_deal.yaml"], []], "bad", "fin_deal.yaml"),
-        ([0, 0, [], []], "bad", "unreadable: all of"),
-        ([28, 28, [], ["fin_fpb"]], "bad", "names that lm-eval has too: fin_fpb"),
+        ({}, "ok", "sees all 28 names, by the start-up file"),
+        ({"wrapped": False}, "ok", "by the upstream entry point"),
+        ({"seen": 27}, "bad", "27 of 28"),
+        ({"unreadable": ["fin_deal.yaml"]}, "bad", "fin_deal.yaml"),
+        ({"ours": 0, "seen": 0}, "bad", "unreadable: /"),
+        ({"clashes": ["fin_fpb"]}, "bad", "names that lm-eval has too: fin_fpb"),
     ],
 )
-def test_verdict_on_the_proof(answer: list, status: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = SimpleNamespace(returncode=0, stdout=f"a warning\n{json.dumps(answer)}\n", stderr="")
+def test_verdict_on_the_proof(differs: dict, status: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = SimpleNamespace(returncode=0, stdout=f"a warning\n{json.dumps(SOUND | differs)}\n", stderr="")
     monkeypatch.setattr(doctor.subprocess, "run", lambda *words, **options: done)
     assert found("tasks").status == status and says in found("tasks").found
+
+
+def test_proof_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = SimpleNamespace(returncode=1, stdout="", stderr="Traceback\nImportError: no yaml\n")
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *words, **options: done)
+    assert found("tasks").status == "bad" and found("tasks").found.endswith("asked: ImportError: no yaml")
 
 
 def test_proof_with_a_broken_and_a_clashing_task_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -206,4 +216,6 @@ def test_proof_with_a_broken_and_a_clashing_task_file(monkeypatch: pytest.Monkey
     monkeypatch.setattr("fin_plugins.locations.task_folder", lambda: tmp_path)
     shipped = {"arc_easy": SimpleNamespace(yaml_path=Path("/env/lm_eval/tasks/arc/arc_easy.yaml"))}
     monkeypatch.setattr("fin_plugins.cli.doctor._whole_index", lambda: shipped)
-    assert ask(full=True) == (1, 0, [str(tmp_path / "broken.yaml")], ["arc_easy"])
+    answer = ask(full=True)
+    assert answer.pop("wrapped") in (True, False)  # as this test run was started
+    assert answer == {"ours": 1, "seen": 0, "unreadable": [str(tmp_path / "broken.yaml")], "clashes": ["arc_easy"]}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlparse
 
 from fin_plugins import startup
@@ -56,8 +56,8 @@ def examine(full: bool = False) -> list[Check]:
 
 
 def _python() -> Finding:
-    found = f"{sys.version.split()[0]} in {sys.prefix}"
-    return ("ok", found, "") if sys.version_info >= (3, 11) else ("bad", found, "use Python 3.11 or newer")
+    status: Status = "ok" if sys.version_info >= (3, 11) else "bad"
+    return status, f"{sys.version.split()[0]} in {sys.prefix}", "" if status == "ok" else "use Python 3.11 or newer"
 
 
 def _package() -> Finding:
@@ -92,14 +92,14 @@ def _start_up_file() -> Finding:
         return "warn", f"switched off by {value}", f"unset {startup.SWITCH}, or {INSTEAD}"
     if not _in_force():
         why = "python -S" if sys.flags.no_site else f"{there[0].parent} is no site folder of this interpreter"
-        return "bad", f"installed, but not run: {why}", INSTEAD
+        return "warn" if _reads_entry_points() else "bad", f"installed, but not run: {why}", INSTEAD
     return "ok", f"in force: {min(there)} (off with {startup.SWITCH}=0)", ""
 
 
 def _in_force() -> bool:
+    """The finder waits for lm-eval's index, or is gone again because the index has been imported."""
     waiting = any(type(finder).__module__ == startup.__name__ for finder in sys.meta_path)
-    build = getattr(getattr(sys.modules.get("lm_eval.tasks._index"), "TaskIndex", None), "build", None)
-    return waiting or bool(getattr(build, "_fin_plugins", False))
+    return waiting or "lm_eval.tasks._index" in sys.modules
 
 
 def _entry_point() -> Finding:
@@ -123,16 +123,20 @@ def _tasks(full: bool) -> Finding:
     command = [sys.executable, "-P", "-m", "fin_plugins.cli.doctor", *(["full"] if full else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = done.stderr.strip().rpartition("\n")[2]
         return "bad", f"lm-eval's task index cannot be asked: {last}", "mend lm-eval first"
-    ours, seen, broken, clashes = json.loads(done.stdout.splitlines()[-1])
-    if broken or not ours:
-        return "bad", f"unreadable: {', '.join(broken) or f'all of {task_folder()}'}", "install fin-plugins again"
-    if clashes:
-        return "bad", f"names that lm-eval has too: {', '.join(clashes)}", "please report this"
+    return _verdict(json.loads(done.stdout.splitlines()[-1]), full)
+
+
+def _verdict(answer: dict[str, Any], full: bool) -> Finding:
+    ours, seen = answer["ours"], answer["seen"]
+    if answer["unreadable"] or not ours:
+        return "bad", f"unreadable: {answer['unreadable'] or task_folder()}", "install fin-plugins again"
+    if answer["clashes"]:
+        return "bad", f"names that lm-eval has too: {', '.join(answer['clashes'])}", "please report this"
     asked = "asked of lm-eval's whole index" if full else "asked of lm-eval's index, less its own files"
     if seen == ours:
-        way = "the upstream entry point" if startup.switched_off() else "the start-up file"
+        way = "the start-up file" if answer["wrapped"] else "the upstream entry point"
         return "ok", f"plain lm_eval sees all {ours} names, by {way} ({asked})", ""
     if not full and _reads_entry_points():
         return "warn", "seen by the upstream entry point, if at all", "`fin doctor --full` tells"
@@ -143,8 +147,8 @@ def _command() -> Finding:
     scripts, found, dist = sysconfig.get_path("scripts"), shutil.which("lm_eval"), _installed("lm_eval")
     if found is None:
         return "warn", "not on PATH", f"activate the environment, or call {scripts}/lm_eval"
-    recorded = [Path(str(file.locate())).resolve() for file in (dist and dist.files) or []]
-    if Path(found).resolve() in recorded:
+    recorded = [file for file in (dist and dist.files) or [] if file.name == Path(found).name]
+    if Path(found).resolve() in [Path(str(file.locate())).resolve() for file in recorded]:
         return "ok", found, ""
     return "warn", f"{found} is of another environment", f"activate this one, or call {scripts}/lm_eval"
 

@@ -90,5 +90,5 @@ def test_with_lm_eval_itself_installed_editable(clean: Path, tmp_path: Path) -> 
     assert where.startswith(str(tmp_path))
     printed = lm_eval("validate", "--tasks", "fin,fin_fomc_gen", bin_folder=env / "bin", PYTHONPATH="")
     assert "All tasks found and valid" in printed
-    code = "import runpy, sys; sys.argv = ['lm_eval', 'validate', '--tasks', 'fin']; runpy.run_module('lm_eval', run_name='__main__')"
-    assert "valid" in subprocess.check_output([python, "-c", code], text=True, stderr=subprocess.STDOUT, cwd="/")
+    module = [python, "-m", "lm_eval", "validate", "--tasks", "fin"]
+    assert "All tasks found and valid" in subprocess.check_output(module, text=True, stderr=subprocess.STDOUT, cwd="/")

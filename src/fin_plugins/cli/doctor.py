@@ -63,7 +63,7 @@ def _can_print(text: str) -> bool:
     return True
 
 
-def ask(full: bool) -> tuple[int, int, list[str], list[str]]:
+def ask(full: bool) -> dict[str, Any]:
     """Ask the task index of this interpreter's lm-eval, which the start-up file has wrapped if it is in force.
 
     Args:
@@ -71,8 +71,11 @@ def ask(full: bool) -> tuple[int, int, list[str], list[str]]:
             named to the index, as `TaskManager` does, but found empty; all else is lm-eval's own code.
 
     Returns:
-        How many names our task files define, how many of them plain lm-eval finds in our files, those of our files
-        that it cannot read (it passes over them in silence), and the names that its own files define as well.
+        ours: how many names our task files define.
+        seen: how many of them plain lm-eval finds in our files.
+        unreadable: those of our files that it passes over, in silence, because it cannot read them.
+        clashes: names of ours that its own files define as well.
+        wrapped: whether the start-up file is in force.
     """
     from fin_plugins.locations import task_folder
 
@@ -86,7 +89,13 @@ def ask(full: bool) -> tuple[int, int, list[str], list[str]]:
     found = _whole_index() if full else _index_less_own_files(TaskIndex)
     seen = [name for name in ours if name in found and _below(found[name], folder)]
     clashes = {name for name in ours if name in found and name not in seen} | (set(overridden) & set(ours))
-    return len(ours), len(seen), sorted(str(file) for file in set(folder.rglob("*.yaml")) - read), sorted(clashes)
+    return {
+        "ours": len(ours),
+        "seen": len(seen),
+        "unreadable": sorted(str(file) for file in set(folder.rglob("*.yaml")) - read),
+        "clashes": sorted(clashes),
+        "wrapped": hasattr(TaskIndex.build, "_fin_plugins"),
+    }
 
 
 def _leave_out_the_package_code() -> None:
