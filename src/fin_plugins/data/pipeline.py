@@ -13,7 +13,6 @@ from fin_plugins.data.clean import UNCLEANED, clean
 from fin_plugins.data.fetch import OnBytes, fetch_file
 from fin_plugins.data.folders import built_dir, raw_dir, writable
 from fin_plugins.data.sources import Dataset, SourceFile
-from fin_plugins.data.store import current as current
 from fin_plugins.errors import FinError
 
 
@@ -65,7 +64,7 @@ def build_if_needed(dataset: Dataset) -> Built:
     """
     folder = writable(built_dir(dataset.key))
     with FileLock(str(folder.with_name(f".{dataset.key}.lock"))):
-        manifest = current(dataset)
+        manifest = store.current(dataset)
         if manifest is not None and _sound(dataset, manifest):
             return Built(dataset, manifest, fresh=False)
         before, after = raw_splits(dataset, raw_dir())

@@ -48,10 +48,10 @@ def read_rows(name: str) -> Rows:
     """
     dataset = find(name)
     origin = chosen_origin()
-    splits = sample_splits(dataset) if origin == "sample" else _real_splits(dataset)
+    splits, hashes = _sample_rows(dataset) if origin == "sample" else _real_rows(dataset)
     if origin == "real" and dataset.key in _BORROWED_FEWSHOT:
-        splits["fewshot"] = sample_splits(dataset)["fewshot"]
-    hashes = {split: store.content_hash(frame) for split, frame in splits.items()}
+        borrowed, borrowed_hashes = _sample_rows(dataset)
+        splits["fewshot"], hashes["fewshot"] = borrowed["fewshot"], borrowed_hashes["fewshot"]
     return Rows(dataset.key, origin, splits, hashes)
 
 
@@ -96,7 +96,12 @@ def _sample_lines(key: str) -> tuple[dict[str, str], ...]:
     return tuple(json.loads(line) for line in lines if line.strip())
 
 
-def _real_splits(dataset: Dataset) -> dict[str, pd.DataFrame]:
+def _sample_rows(dataset: Dataset) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    splits = sample_splits(dataset)
+    return splits, {split: store.content_hash(frame) for split, frame in splits.items()}
+
+
+def _real_rows(dataset: Dataset) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     manifest = store.current(dataset)
     folder = built_dir(dataset.key)
     if manifest is None:
@@ -105,7 +110,8 @@ def _real_splits(dataset: Dataset) -> dict[str, pd.DataFrame]:
             f"{dataset.task}: data {state} (looked in {folder}): "
             f"run `fin data fetch {dataset.task}`, or set FIN_DATA=sample for the embedded rows"
         )
-    return {
+    splits = {
         split: store.read_split(folder / f"{split}.parquet", dataset.task, content)
         for split, content in manifest.hashes.items()
     }
+    return splits, dict(manifest.hashes)

@@ -27,7 +27,7 @@ def demo_model() -> Path:
     Raises:
         FinError: where the wheel is not installed.
     """
-    folder = Path(os.environ.get("FIN_MODEL_DIR") or Path(user_cache_dir("fin-plugins")) / "models") / NAME
+    folder = model_folder()
     if (folder / "config.json").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +35,11 @@ def demo_model() -> Path:
         if not (folder / "config.json").is_file():
             _convert(gguf_file(), folder)
     return folder
+
+
+def model_folder() -> Path:
+    """Where the converted checkpoint lies or will lie: below `FIN_MODEL_DIR`, by default the user's cache folder."""
+    return Path(os.environ.get("FIN_MODEL_DIR") or Path(user_cache_dir("fin-plugins")) / "models") / NAME
 
 
 def gguf_file() -> Path:

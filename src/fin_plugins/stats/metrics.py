@@ -2,7 +2,8 @@
 
 Gold labels are indices into the task's label set. Predictions are indices too; a negative prediction is an answer
 outside the label set (`fin_plugins.tasks.parser.MISSING` or `AMBIGUOUS`), which never matches and is never dropped.
-All scores are shares between 0 and 1, except MCC (-1 to 1), and come from scikit-learn.
+All scores are shares between 0 and 1, except MCC (-1 to 1), and come from scikit-learn, which is imported at the first
+score: task files name this module, and its import would take two seconds of every start of lm-eval.
 """
 
 import warnings
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 OUTSIDE = -1
 """The one extra class that every answer outside the label set is scored as."""
@@ -52,6 +52,8 @@ def scores(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> Scor
     Raises:
         ValueError: If the lengths differ or an index does not belong to the label set.
     """
+    from sklearn.metrics import accuracy_score, f1_score
+
     truth, answers = _checked(gold, predicted, n_labels)
     if not len(truth):
         return NO_SCORES
@@ -113,6 +115,8 @@ def _checked(
 
 def _mcc(truth: NDArray[np.int64], answers: NDArray[np.int64]) -> float:
     """MCC, 0 where it is undefined; scikit-learn warns when it sees one label only, which is no fault here."""
+    from sklearn.metrics import matthews_corrcoef
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="A single label was found", category=UserWarning)
         return float(matthews_corrcoef(truth, answers))

