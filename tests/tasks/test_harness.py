@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,11 @@ def test_help_is_lm_evals(tmp_path: Path) -> None:
 def test_unreadable_configuration_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FinError, match=r"--config /no/such.*cannot be read"):
         with_task_folder(["--config", "/no/such.yaml"], tmp_path)
+
+
+def test_unknown_task_is_one_line_with_a_suggestion() -> None:
+    fin = [str(Path(sys.executable).parent / "fin"), "eval", "--tasks", "fin_fomcc", "--model", "dummy"]
+    done = subprocess.run(fin, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "did you mean fin_fomc" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

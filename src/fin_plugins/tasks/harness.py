@@ -1,5 +1,7 @@
 """lm-eval's own command line with our task folder handed over the official way: no patching, no start-up file."""
 
+import difflib
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -15,14 +17,19 @@ def run_lm_eval(arguments: list[str]) -> None:
     """Run lm-eval in this process with `arguments` as its command line.
 
     Raises:
-        FinError: where a configuration file given with `--config` cannot be read.
+        FinError: where a task is unknown, or a configuration file given with `--config` cannot be read.
     """
     from lm_eval.__main__ import cli_evaluate
 
     show_in_one_line()
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
         sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
-        cli_evaluate()
+        try:
+            cli_evaluate()
+        except ValueError as error:
+            if not str(error).startswith("Tasks not found"):
+                raise
+            raise FinError(_not_found(str(error))) from error
 
 
 def with_task_folder(arguments: list[str], scratch: Path) -> list[str]:
@@ -45,6 +52,15 @@ def with_task_folder(arguments: list[str], scratch: Path) -> list[str]:
     if not folders and not file:
         return [*subcommand, *rest, "--include_path", str(task_folder())]
     return [*subcommand, "--config", str(_write(scratch, settings, folders)), *rest]
+
+
+def _not_found(message: str) -> str:
+    """lm-eval's message in one line, with our names that come near what was asked for."""
+    asked = re.findall(r"fin\w*", message.split("\n")[0])
+    ours = [file.stem.removeprefix("_group_") for file in task_folder().rglob("*.yaml")]
+    near = [name for word in asked for name in difflib.get_close_matches(word, ours, n=2)]
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{message.splitlines()[0].rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
 
 
 def _take(arguments: list[str], *flags: str) -> tuple[str | None, list[str]]:
