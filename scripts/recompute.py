@@ -31,7 +31,8 @@ def answers(rows: list[dict], generated: bool) -> list[int]:
 def recompute(rows: list[dict], generated: bool) -> dict[str, float]:
     """Accuracy, weighted and macro F1 over the full label set, MCC, and for replies the missing and ambiguous rates."""
     labels = rows[0]["doc"]["choices"]
-    names = [labels[a] if a >= 0 else "no label" for a in answers(rows, generated)]
+    found = answers(rows, generated)
+    names = [labels[answer] if answer >= 0 else "no label" for answer in found]
     gold = [row["doc"]["label"] for row in rows]
     scores = {
         "acc": accuracy_score(gold, names),
@@ -40,7 +41,6 @@ def recompute(rows: list[dict], generated: bool) -> dict[str, float]:
         "mcc": matthews_corrcoef(gold, names),
     }
     if generated:
-        found = answers(rows, generated)
         scores["missing"] = found.count(MISSING) / len(found)
         scores["ambiguous"] = found.count(AMBIGUOUS) / len(found)
     return scores

@@ -5,27 +5,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fin_plugins.demo.run import ENGINE_ARGUMENTS
 from tests.conftest import ROOT, result_file
 
 METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")
-VLLM_ARGUMENTS = "dtype=bfloat16,max_model_len=2048,enforce_eager=True"
+VLLM_ARGUMENTS = ENGINE_ARGUMENTS["vllm"]
 
 
-def lm_eval(*arguments: str, bin_folder: Path | None = None, cwd: Path | str = "/", **env: str) -> str:
+def lm_eval(*arguments: str, bin_folder: Path | None = None, status: int = 0, cwd: Path | str = "/", **env: str) -> str:
     """Type `lm_eval …` as a user would, from a folder that has nothing to do with us; what it printed."""
     command = [str((bin_folder or Path(sys.executable).parent) / "lm_eval"), *arguments]
     done = subprocess.run(
         command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd
     )
-    assert done.returncode == 0, done.stdout[-6000:]
+    assert done.returncode == status, done.stdout[-6000:]
     return done.stdout
 
 
 def check_run(output: Path, printed: str, tasks: list[str], origin: str) -> dict:
     """Result file, table, standard errors and data marker are as promised; scikit-learn agrees with every figure."""
     results = result_file(output)
-    table = printed[printed.rindex("|Metric") if "|Metric" in printed else 0 :]
-    assert "N/A" not in table
+    assert "N/A" not in printed
     for task in tasks:
         scores = results["results"][task]
         for metric in METRICS:

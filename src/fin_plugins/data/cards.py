@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from sklearn.metrics import accuracy_score, f1_score
 
 from fin_plugins.data import leaks, pipeline
 from fin_plugins.data.clean import UNCLEANED
@@ -14,6 +13,7 @@ from fin_plugins.data.folders import raw_dir
 from fin_plugins.data.published import Card
 from fin_plugins.data.sources import PUBLIC_BASE_URL, Dataset, find
 from fin_plugins.data.store import BUILDER_VERSION, content_hash
+from fin_plugins.stats.metrics import majority_floor
 
 Frames = Mapping[str, pd.DataFrame]
 
@@ -50,17 +50,13 @@ def write_card(card: Card, folder: Path) -> Path:
 def floor(dataset: Dataset, test: pd.DataFrame) -> Card:
     """Return what always answering the test set's most frequent label scores, each 0 to 1.
 
-    F1s are over the full label set of the task; scikit-learn computes them.
+    F1s are over the full label set of the task.
     """
-    gold = test["label"].tolist()
-    label = max(dataset.labels, key=gold.count)
-    answers = [label] * len(gold)
-    weighted, macro = (
-        float(f1_score(gold, answers, labels=list(dataset.labels), average=average, zero_division=0))
-        for average in ("weighted", "macro")
-    )
-    scores = {"acc": float(accuracy_score(gold, answers)), "weighted_f1": weighted, "macro_f1": macro}
-    return {"label": label, **{name: round(score, 6) for name, score in scores.items()}}
+    gold = [dataset.labels.index(label) for label in test["label"]]
+    scores = majority_floor(gold, len(dataset.labels))
+    figures = {"acc": scores.acc, "weighted_f1": scores.weighted_f1, "macro_f1": scores.macro_f1}
+    label = dataset.labels[max(range(len(dataset.labels)), key=gold.count)]
+    return {"label": label, **{name: round(figure, 6) for name, figure in figures.items()}}
 
 
 def ceiling(test: pd.DataFrame) -> Card:

@@ -1,15 +1,14 @@
 """What a fetch shows while it works: a bar on a terminal, plain lines elsewhere. All on standard error."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from fin_plugins.data.fetch import OnBytes
 from fin_plugins.data.sources import SourceFile
-
-OnBytes = Callable[[int], None]
 
 
 def say(line: str) -> None:

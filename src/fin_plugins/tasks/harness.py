@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError, show_in_one_line
+from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
 
 _SUBCOMMANDS = ("run", "ls", "validate")
@@ -21,7 +21,6 @@ def run_lm_eval(arguments: list[str]) -> None:
     """
     from lm_eval.__main__ import cli_evaluate
 
-    show_in_one_line()
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
         sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
         try:
