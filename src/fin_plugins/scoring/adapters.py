@@ -1,0 +1,167 @@
+"""LoRA adapters as PEFT saves them: reading, naming on the command line, and the room an engine needs for them."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from fin_plugins.errors import FinError
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+
+# vLLM allocates room for one of these ranks only: `MaxLoRARanks` in vllm/config/lora.py, version 0.32.
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One LoRA adapter on disk.
+
+    Attributes:
+        name: as given on the command line, `--adapter NAME=PATH`.
+        path: folder with `adapter_config.json` and `adapter_model.safetensors`, absolute.
+        rank: the largest rank in it.
+        base: the model it was trained on, as PEFT recorded it; empty where PEFT recorded none.
+    """
+
+    name: str
+    path: Path
+    rank: int
+    base: str
+
+
+def read_adapter(name: str, path: Path) -> Adapter:
+    """Read an adapter's folder; no weights are loaded.
+
+    Raises:
+        FinError: the folder or a file in it is missing or unreadable, or it is no LoRA adapter in safetensors.
+    """
+    folder = Path(path).expanduser().absolute()
+    if not folder.is_dir():
+        raise FinError(
+            f"adapter {name}: {path} is not a folder on this machine: "
+            "give the folder PEFT wrote (an adapter on a model hub has to be downloaded first)"
+        )
+    config = read_config(name, folder)
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise FinError(
+            f"adapter {name}: {folder / CONFIG} says peft_type {kind}, and only LORA can be served: "
+            "merge it into the base with PEFT's merge_and_unload and pass the result as pretrained="
+        )
+    if not (folder / WEIGHTS).is_file():
+        raise FinError(f"adapter {name}: {_no_weights(folder)}")
+    return Adapter(name, folder, _largest_rank(name, folder, config), str(config.get("base_model_name_or_path") or ""))
+
+
+def read_config(name: str, folder: Path) -> dict[str, Any]:
+    """The adapter's settings, `adapter_config.json`, as PEFT wrote them.
+
+    Raises:
+        FinError: the file is missing or unreadable.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        full = (folder / "config.json").is_file()
+        mend = (
+            "the folder is a full checkpoint: pass it as pretrained= instead"
+            if full
+            else "give the folder that PEFT's save_pretrained wrote"
+        )
+        raise FinError(f"adapter {name}: {folder} has no {CONFIG}: {mend}")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FinError(f"adapter {name}: {file} cannot be read ({error}): save the adapter again") from error
+    if not isinstance(config, dict):
+        raise FinError(f"adapter {name}: {file} is not a mapping of settings: save the adapter again")
+    return config
+
+
+def _no_weights(folder: Path) -> str:
+    if (folder / "adapter_model.bin").is_file():
+        return (
+            f"{folder} has its weights in adapter_model.bin only, a pickle, which can run code when read: "
+            "load it with PEFT where you trust it and save it with save_pretrained(FOLDER), which writes safetensors"
+        )
+    return f"{folder} has no {WEIGHTS}: give the folder that PEFT's save_pretrained wrote"
+
+
+def _largest_rank(name: str, folder: Path, config: dict[str, Any]) -> int:
+    pattern = config.get("rank_pattern") or {}
+    ranks: list[Any] = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else [pattern])]
+    whole = [rank for rank in ranks if isinstance(rank, int) and rank > 0]
+    if len(whole) < len(ranks):
+        raise FinError(f"adapter {name}: {folder / CONFIG} has ranks {ranks}, not positive numbers: save it again")
+    return max(whole)
+
+
+def parse_adapter_flag(flag: str) -> Adapter:
+    """The adapter that `--adapter NAME=PATH` names.
+
+    Raises:
+        FinError: the flag is not of that form, the name has odd characters, or the folder is no adapter.
+    """
+    name, equals, path = flag.partition("=")
+    if not equals or not path:
+        raise FinError(f"--adapter {flag}: expected NAME=PATH, for example --adapter fomc=adapters/fomc")
+    if not _NAME.fullmatch(name):
+        raise FinError(f"--adapter {flag}: the name {name!r} must be made of letters, digits, '.', '_' and '-'")
+    return read_adapter(name, Path(path))
+
+
+def read_adapters(flags: Sequence[str]) -> list[Adapter]:
+    """All adapters named by `--adapter` flags, in their order.
+
+    Raises:
+        FinError: as `parse_adapter_flag`, or where a name or a folder is given twice.
+    """
+    adapters: list[Adapter] = []
+    for flag in flags:
+        adapter = parse_adapter_flag(flag)
+        for other in adapters:
+            if other.name == adapter.name:
+                raise FinError(f"--adapter {flag}: the name {adapter.name} is given twice: choose another name")
+            if other.path.resolve() == adapter.path.resolve():
+                raise FinError(f"--adapter {flag}: the same folder as adapter {other.name}: name it once")
+        adapters.append(adapter)
+    return adapters
+
+
+def engine_limits(adapters: Sequence[Adapter]) -> dict[str, Any]:
+    """The arguments of vLLM that make room for the adapters; empty without adapters.
+
+    Raises:
+        FinError: an adapter's rank is larger than vLLM serves.
+    """
+    if not adapters:
+        return {}
+    widest = max(adapters, key=lambda adapter: adapter.rank)
+    ranks = _ranks()
+    allowed = [rank for rank in ranks if rank >= widest.rank]
+    if not allowed:
+        raise FinError(
+            f"adapter {widest.name}: rank {widest.rank} is above {max(ranks)}, the largest vLLM serves: "
+            "merge it into the base with PEFT's merge_and_unload, or use --model fin_hf"
+        )
+    return {
+        "enable_lora": True,
+        "max_lora_rank": min(allowed),
+        # Models are scored one after another, so a batch never holds two adapters. A further slot would take memory
+        # for max_lora_rank in *every* linear layer (about 0.17 GB for 8B at rank 32) from the KV cache for nothing, and
+        # one slot keeps the kernels those of a plain lm-eval run. A change of adapter is one copy from host memory.
+        "max_loras": 1,
+        # Host memory: an adapter stays loaded between its check and its scoring; beyond a few, it is read again.
+        "max_cpu_loras": min(len(adapters), 8),
+    }
+
+
+def _ranks() -> tuple[int, ...]:
+    """The ranks the running vLLM allocates; the known list where vLLM is not loaded, for importing it takes 14 s."""
+    loaded = sys.modules.get("vllm.config.lora")
+    return tuple(get_args(loaded.MaxLoRARanks)) if loaded else _RANKS
