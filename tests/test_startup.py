@@ -74,3 +74,21 @@ def test_switched_off_lm_eval_is_as_without_the_package() -> None:
 def test_interpreter_start_imports_nothing_heavy() -> None:
     code = "import sys; print([m for m in ('lm_eval', 'numpy', 'pandas', 'click') if m in sys.modules])"
     assert run(code) == "[]\n"
+
+
+MODELS = "import lm_eval.models; from lm_eval.api.registry import model_registry as r; import sys; "
+
+
+def test_lm_eval_knows_our_model_classes_and_imports_none_of_them() -> None:
+    code = MODELS + "print([n in r for n in ('fin_vllm', 'fin_hf')], 'torch' in sys.modules, 'vllm' in sys.modules)"
+    assert run(code, "-I") == "[True, True] False False\n"
+    assert run(code, FIN_PLUGINS_AUTOLOAD="0") == "[False, False] False False\n"
+
+
+def test_the_declared_entry_points_are_the_names_of_the_start_up_file() -> None:
+    import tomllib
+
+    from tests.conftest import ROOT
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["entry-points"]["lm_eval.models"] == startup.MODELS

@@ -1,16 +1,17 @@
-"""Let plain `lm_eval` find the tasks of this package.
+"""Let plain `lm_eval` find the tasks and model classes of this package.
 
-lm-eval 0.4.13 has no way for an installed package to add tasks (its pull request 4015 will bring one). So the wheel
-installs `fin_plugins.pth`, which calls `install()` at interpreter start. It puts one finder on `sys.meta_path` that
-waits for `lm_eval.tasks._index`, wraps `TaskIndex.build` so that our folder is scanned right after lm-eval's own, and
-takes itself off. A user's `--include_path` stays last and wins. Off with `FIN_PLUGINS_AUTOLOAD=0`.
+lm-eval 0.4.13 has no way for an installed package to add tasks or models (its pull requests 4013 and 4015 will bring
+one). So the wheel installs `fin_plugins.pth`, which calls `install()` at interpreter start. It puts one finder on
+`sys.meta_path` that waits for two modules of lm-eval and takes itself off: in `lm_eval.tasks._index` it wraps
+`TaskIndex.build` so that our folder is scanned right after lm-eval's own (a user's `--include_path` stays last and
+wins), and behind `lm_eval.models` it registers the names of our model classes. Off with `FIN_PLUGINS_AUTOLOAD=0`.
 
 Standard library only, and nothing here may raise: this runs in every Python process of the environment.
 """
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -18,17 +19,21 @@ from types import ModuleType
 from typing import Any
 
 SWITCH = "FIN_PLUGINS_AUTOLOAD"
-_INDEX = "lm_eval.tasks._index"
+MODELS = {
+    "fin_vllm": "fin_plugins.scoring.vllm:FinVLLM",
+    "fin_hf": "fin_plugins.scoring.hf:FinHF",
+}
+"""lm-eval's `--model` names of our classes, imported only when asked for."""
 
 
 def install() -> None:
-    """Wait for lm-eval's task index to be imported, unless switched off."""
-    if switched_off() or any(isinstance(finder, _IndexFinder) for finder in sys.meta_path):
+    """Wait for lm-eval's task index and models to be imported, unless switched off."""
+    if switched_off() or any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
-    if _INDEX in sys.modules:
-        _scan_our_folder_too(sys.modules[_INDEX])
-        return
-    sys.meta_path.insert(0, _IndexFinder())
+    for name in [name for name in _HOOKS if name in sys.modules]:
+        _HOOKS[name](sys.modules[name])
+    if waiting := [name for name in _HOOKS if name not in sys.modules]:
+        sys.meta_path.insert(0, _Finder(waiting))
 
 
 def switched_off() -> bool:
@@ -36,31 +41,36 @@ def switched_off() -> bool:
     return os.environ.get(SWITCH, "").strip().lower() in {"0", "off", "no", "false"}
 
 
-class _IndexFinder:
-    """Finds one module only, by asking all finders behind it, and wraps that module's loader."""
+class _Finder:
+    """Finds the modules that it waits for, by asking all other finders, and wraps their loaders."""
+
+    def __init__(self, waiting: Sequence[str]) -> None:
+        self._waiting = set(waiting)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != _INDEX:
+        if name not in self._waiting:
             return None
-        with suppress(ValueError):
-            sys.meta_path.remove(self)
-        for finder in sys.meta_path:
+        self._waiting.remove(name)
+        if not self._waiting:
+            with suppress(ValueError):
+                sys.meta_path.remove(self)
+        for finder in [finder for finder in sys.meta_path if finder is not self]:
             spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                _run_after_loading(spec.loader)
+                _run_after_loading(spec.loader, _HOOKS[name])
                 return spec
         return None
 
 
-def _run_after_loading(loader: Any) -> None:
+def _run_after_loading(loader: Any, hook: Callable[[ModuleType], None]) -> None:
     load = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
         load(module)
         with suppress(Exception):
-            _scan_our_folder_too(module)
+            hook(module)
 
     with suppress(AttributeError):
         loader.exec_module = exec_module
@@ -85,6 +95,15 @@ def _scan_our_folder_too(module: ModuleType) -> None:
     index.build = staticmethod(with_ours)
 
 
+def register_models(_module: ModuleType | None = None) -> None:
+    """Register our model classes with lm-eval by name; a name that is taken (lm-eval's own entry point) stays."""
+    from lm_eval.api.registry import model_registry
+
+    for name, target in MODELS.items():
+        if name not in model_registry:
+            model_registry.register(name, target=target)
+
+
 def _shipped_with(module: ModuleType) -> Path:
     return Path(str(module.__file__)).resolve().parent
 
@@ -96,3 +115,9 @@ def _with_folder(paths: list[Path], ours: Path, shipped: Path) -> list[Path]:
         return paths
     after = places.index(shipped) + 1
     return [*paths[:after], ours, *paths[after:]]
+
+
+_HOOKS: dict[str, Callable[[ModuleType], None]] = {
+    "lm_eval.tasks._index": _scan_our_folder_too,
+    "lm_eval.models": register_models,
+}
