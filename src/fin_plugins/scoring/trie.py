@@ -1,9 +1,9 @@
 """The trie of a label set's tokens: which positions of a model have to be asked to score every label exactly.
 
 Labels such as ` hawkish` and ` dovish` part at their first token, so nearly all of their score comes from one position
-of one prompt. A *node* is a prefix shared by at least one longer continuation (the root is the empty prefix); its
-*edges* are the tokens that may follow. Every node is one position to compute; a continuation's log-likelihood is the sum
-of its edges, in the order of its tokens: the same sum, added up in the same order, as lm-eval's own.
+of one prompt. A *node* is a proper prefix of at least one continuation (the root is the empty prefix); its *edges* are
+the tokens that may follow. Every node is one position to compute; a continuation's log-likelihood is the sum of its
+edges, in the order of its tokens: the same sum, added up in the same order, as lm-eval's own.
 """
 
 import heapq
