@@ -1,0 +1,213 @@
+"""`fin_vllm`: lm-eval's vLLM class, with all labels of a document scored from one prefill.
+
+lm-eval sends one request a choice and asks for `prompt_logprobs`, which computes the whole vocabulary at every position
+of the prompt and keeps vLLM from reading its prefix cache. Here every document is one request at the root of its label
+trie (`SamplingParams.logprob_token_ids`: exact log-probabilities of the tokens asked for), and one short request for
+each inner node, whose prompt is the document's own, already in the cache.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.registry import register_model
+from lm_eval.models.vllm_causallms import VLLM
+from tqdm import tqdm
+from vllm import SamplingParams
+from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
+from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapters import Adapter, engine_limits, read_adapter
+from fin_plugins.scoring.documents import Document, Request, plan_documents
+from fin_plugins.scoring.encoding import encode_pairs
+from fin_plugins.scoring.trie import Edges, Score, Tokens
+from fin_plugins.scoring.walk import Question, walk_all, walk_best_first
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+log = logging.getLogger(__name__)
+
+# What an inner node computes anew is the last, unfinished block of its prompt. vLLM's CPU build takes multiples of 32
+# and defaults to 128; benchmarks/RESULTS.md compares 32, 64 and 128.
+CPU_BLOCK = 32
+
+
+@register_model("fin_vllm")
+class FinVLLM(VLLM):
+    """lm-eval's `vllm` with the same arguments and the same scores, and less work for a closed set of labels.
+
+    Further arguments: `peft=PATH`, a LoRA adapter (as `lora_local_path=`, with `max_lora_rank` read from the adapter;
+    lm-eval then files the result under the adapter's path), and `adapter_name=NAME`, recorded in the result file.
+    """
+
+    supports_prune = True
+    prune = False
+    """Stop a walk as soon as the decision is certain; set by `fin eval --prune`, which looks at the metrics first."""
+
+    def __init__(self, pretrained: str, *, peft: str | None = None, adapter_name: str = "", **arguments: Any) -> None:
+        if peft is not None:
+            adapter = read_adapter(adapter_name or "peft", Path(peft))
+            arguments = {**engine_limits([adapter]), **arguments, "lora_local_path": str(adapter.path)}
+        if current_platform.is_cpu():
+            arguments.setdefault("block_size", CPU_BLOCK)
+        super().__init__(pretrained=pretrained, **arguments)
+        self.truncated: dict[str, int] = {}
+        self.asked = {"documents": 0, "nodes": 0}
+        """Documents scored from their trie so far, and nodes asked for them; a document's root is one of its nodes."""
+        self._adapter_ids: dict[str, int] = {}
+        self._said: set[str] = set()
+
+    def use_adapter(self, adapter: Adapter | None) -> None:
+        """Answer every later request by the base with `adapter`, or by the base alone (None)."""
+        if adapter is None:
+            self.lora_request = None
+            return
+        number = self._adapter_ids.setdefault(str(adapter.path), len(self._adapter_ids) + 1)
+        self.lora_request = LoRARequest(adapter.name, number, str(adapter.path))
+
+    def label_logprobs(self, prompts: list[list[int]]) -> list[list[float]]:
+        """Log-probabilities (nats) of each prompt's tokens, from the second on, given those before."""
+        outputs = self._model_generate(requests=prompts, generate=False)
+        return [
+            [at[token].logprob for token, at in zip(prompt[1:], output.prompt_logprobs[1:], strict=True)]
+            for prompt, output in zip(prompts, outputs, strict=True)
+        ]
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes into the result file's `config`."""
+        return {"fin": {"truncated": dict(self.truncated), "pruned": self.prune}}
+
+    def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As lm-eval's, with every distinct string encoded once and cut documents counted."""
+        if self.enable_thinking:
+            return super().loglikelihood(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+        pairs = [request.args for request in requests]
+        encoded = encode_pairs(pairs, self.tok_encode, self.prefix_token_id)
+        cut = {
+            (request.task_name or "", request.doc_id)
+            for request, (context, continuation) in zip(requests, encoded, strict=True)
+            if len(context) + len(continuation) > self._room
+        }
+        self._count_cut([task for task, _ in cut])
+        tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
+        return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
+
+    def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
+        """lm-eval's own, with cut documents counted."""
+        lengths = map(len, self.tok_encode([request.args[0] for request in requests]))
+        for request, length in zip(requests, lengths, strict=True):
+            if length + int(request.args[1].get("max_gen_toks", self.max_gen_toks)) > self.max_length:
+                self._count_cut([request.task_name or ""])
+        return super().generate_until(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+
+    def _loglikelihood_tokens(self, requests: list[Request], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        if any(key is None for key, _, _ in requests):  # windows of loglikelihood_rolling: whole texts, no choices
+            return super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+        plan = plan_documents(requests, self._room, self._cost)
+        answers: dict[int, tuple[float, bool | None]] = {}
+        with tqdm(total=len(requests), disable=disable_tqdm, desc="Scoring labels") as bar:
+            for chunk in self._chunks(plan.documents):
+                for document, scores in zip(chunk, self._score(chunk), strict=True):
+                    for index, score in zip(document.requests, scores, strict=True):
+                        answers[index] = (score.loglikelihood, score.greedy)
+                        if score.greedy is not None:
+                            self.cache_hook.add_partial("loglikelihood", requests[index][0], answers[index])
+                    bar.update(len(document.requests))
+        for reason, indices in plan.leftover.items():
+            self._say_once(f"{len(indices)} requests go lm-eval's own way, one pass a choice: {reason}")
+            theirs = super()._loglikelihood_tokens([requests[index] for index in indices], disable_tqdm=disable_tqdm)
+            answers.update(zip(indices, theirs, strict=True))
+        return [answers[index] for index in range(len(requests))]  # type: ignore[misc]
+
+    def _score(self, documents: Sequence[Document]) -> list[list[Score]]:
+        if self.prune and self.data_parallel_size > 1:
+            raise FinError("--prune cannot be used with data_parallel_size: each of its rounds would start new engines")
+        self.asked["documents"] += len(documents)
+        return walk_best_first(documents, self._ask) if self.prune else walk_all(documents, self._ask)
+
+    def _ask(self, questions: Sequence[Question]) -> list[Edges]:
+        """The engine's answers; a node of more edges than vLLM takes at once is asked in parts."""
+        parts = [
+            (index, prompt, wanted[start : start + MAX_LOGPROB_TOKEN_IDS])
+            for index, (prompt, wanted) in enumerate(questions)
+            for start in range(0, len(wanted), MAX_LOGPROB_TOKEN_IDS)
+        ]
+        outputs = self._model_generate(
+            requests=[list(prompt) for _, prompt, _ in parts],
+            generate=True,
+            sampling_params=[_exact(wanted) for _, _, wanted in parts],
+        )
+        self.asked["nodes"] += len(questions)
+        logprobs: list[dict[int, float]] = [{} for _ in questions]
+        top = [float("-inf")] * len(questions)
+        for (index, _, wanted), output in zip(parts, outputs, strict=True):
+            at_end = output.outputs[0].logprobs[0]
+            logprobs[index].update((token, at_end[token].logprob) for token in wanted)
+            top[index] = at_end[output.outputs[0].token_ids[0]].logprob  # greedy: the sampled token is the likeliest
+        return [Edges(known, best) for known, best in zip(logprobs, top, strict=True)]
+
+    def _chunks(self, documents: Sequence[Document]) -> Iterator[list[Document]]:
+        """Documents that fill at most half of the cache together, so that inner nodes find their document in it."""
+        if self.data_parallel_size > 1:  # lm-eval starts new engines for every call
+            yield list(documents)
+            return
+        most = 512 if self.batch_size == "auto" else int(self.batch_size)
+        chunk: list[Document] = []
+        tokens = choices = 0
+        for document in documents:
+            size = len(document.context) + self._block * len(document.trie.edges)
+            if chunk and (tokens + size > self._cache_tokens // 2 or choices + len(document.requests) > most):
+                yield chunk
+                chunk, tokens, choices = [], 0, 0
+            chunk.append(document)
+            tokens += size
+            choices += len(document.requests)
+        if chunk:
+            yield chunk
+
+    def _cost(self, document: Document) -> tuple[int, int]:
+        """Tokens computed our way (what the cache holds is not computed again), and lm-eval's way."""
+        length = len(document.context)
+        ours = 0
+        for node, wanted in document.trie.edges.items():
+            prompt = length + len(node)
+            anew = prompt - (prompt - 1) // self._block * self._block if self._block else prompt
+            requests = -(-len(wanted) // MAX_LOGPROB_TOKEN_IDS)
+            ours += anew * requests if node else prompt + anew * (requests - 1)
+        return ours, sum(length + len(continuation) for continuation in document.trie.continuations)
+
+    @property
+    def _room(self) -> int:
+        return int(self.max_length) - 1  # vLLM generates at least one token
+
+    @cached_property
+    def _block(self) -> int:
+        """Tokens in a block of the prefix cache; 0 where the engine has none."""
+        if self.data_parallel_size > 1:
+            return int(self.model_args.get("block_size") or 16)
+        cache = self.model.llm_engine.vllm_config.cache_config
+        return int(cache.block_size) if cache.enable_prefix_caching else 0
+
+    @cached_property
+    def _cache_tokens(self) -> int:
+        cache = self.model.llm_engine.vllm_config.cache_config
+        return int(cache.num_gpu_blocks or 0) * int(cache.block_size)
+
+    def _count_cut(self, tasks: Sequence[str]) -> None:
+        for task in tasks:
+            self.truncated[task] = self.truncated.get(task, 0) + 1
+
+    def _say_once(self, message: str) -> None:
+        reason = message.split(": ", 1)[1]
+        if reason not in self._said:
+            self._said.add(reason)
+            log.warning("fin_vllm: %s", message)
+
+
+def _exact(wanted: Tokens) -> SamplingParams:
+    return SamplingParams(temperature=0, max_tokens=1, detokenize=False, logprob_token_ids=list(wanted))
