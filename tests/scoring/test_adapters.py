@@ -1,23 +1,26 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import _RANKS, Adapter, engine_limits, parse_adapter_flag, read_adapter, read_adapters
 
 
 def _folder(folder: Path, weights: str = "adapter_model.safetensors", **settings: object) -> Path:
-    """A folder as PEFT lays it out; nothing here reads the weights."""
+    """A folder as PEFT lays it out."""
     folder.mkdir(parents=True)
     config = {"peft_type": "LORA", "r": 8, "base_model_name_or_path": "models/base", **settings}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / weights).touch()
+    tensors = {f"base_model.model.layers.0.q_proj.lora_{side}.weight": np.zeros((1, 1)) for side in "AB"}
+    save_file(tensors, folder / weights)
     return folder
 
 
 def _adapter(rank: int, name: str = "a") -> Adapter:
-    return Adapter(name, Path("/adapters") / name, rank, "base")
+    return Adapter(name, Path("/adapters") / name, rank, "base", ("q_proj",))
 
 
 def test_reads_what_peft_writes(tmp_path: Path) -> None:
@@ -31,13 +34,13 @@ def test_reads_what_peft_writes(tmp_path: Path) -> None:
     model = get_peft_model(base, config)
     model.peft_config["default"].base_model_name_or_path = "org/base"
     model.save_pretrained(tmp_path / "a")
-    assert read_adapter("fomc", tmp_path / "a") == Adapter("fomc", tmp_path / "a", 6, "org/base")
+    assert read_adapter("fomc", tmp_path / "a") == Adapter("fomc", tmp_path / "a", 6, "org/base", ("q_proj", "v_proj"))
 
 
 def test_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _folder(tmp_path / "a", base_model_name_or_path=None)
     monkeypatch.chdir(tmp_path)
-    assert parse_adapter_flag("fomc=a") == Adapter("fomc", tmp_path / "a", 8, "")
+    assert parse_adapter_flag("fomc=a") == Adapter("fomc", tmp_path / "a", 8, "", ("q_proj",))
 
 
 def test_missing_folder(tmp_path: Path) -> None:
@@ -124,7 +127,11 @@ def test_limits() -> None:
     assert engine_limits([]) == {}
     for count in (1, 3, 40):
         limits = engine_limits([_adapter(16, str(i)) for i in range(count)])
-        assert limits["enable_lora"] and 1 <= limits["max_loras"] <= limits["max_cpu_loras"] <= count
+        assert (
+            limits["enable_lora"]
+            and limits["lora_target_modules"] == ["q_proj"]
+            and 1 <= limits["max_loras"] <= limits["max_cpu_loras"] <= count
+        )
     with pytest.raises(FinError, match=r"adapter wide: rank 513 is above 512.*fin_hf"):
         engine_limits([_adapter(4), _adapter(513, "wide")])
 
@@ -140,3 +147,10 @@ def test_ranks_are_those_of_the_installed_engine() -> None:
     source = (Path(spec.origin).parent / "config" / "lora.py").read_text(encoding="utf-8")
     (found,) = re.findall(r"MaxLoRARanks = Literal\[([\d, ]+)\]", source)
     assert tuple(int(rank) for rank in found.split(",")) == _RANKS
+
+
+def test_damaged_weights(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "a")
+    (folder / "adapter_model.safetensors").write_bytes(b"half a file")
+    with pytest.raises(FinError, match=r"adapter fomc: .*adapter_model\.safetensors cannot be read .*save the adapter"):
+        read_adapter("fomc", folder)

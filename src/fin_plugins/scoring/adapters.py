@@ -15,6 +15,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 # vLLM allocates room for one of these ranks only: `MaxLoRARanks` in vllm/config/lora.py, version 0.32.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_LORA = re.compile(r"([^.]+)\.lora_(?:embedding_)?[AB]\b")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -27,12 +28,14 @@ class Adapter:
         path: folder with `adapter_config.json` and `adapter_model.safetensors`, absolute.
         rank: the largest rank in it.
         base: the model it was trained on, as PEFT recorded it; empty where PEFT recorded none.
+        modules: last parts of the names of the modules it changes, as `q_proj`.
     """
 
     name: str
     path: Path
     rank: int
     base: str
+    modules: tuple[str, ...]
 
 
 def read_adapter(name: str, path: Path) -> Adapter:
@@ -56,7 +59,8 @@ def read_adapter(name: str, path: Path) -> Adapter:
         )
     if not (folder / WEIGHTS).is_file():
         raise FinError(f"adapter {name}: {_no_weights(folder)}")
-    return Adapter(name, folder, _largest_rank(name, folder, config), str(config.get("base_model_name_or_path") or ""))
+    base = str(config.get("base_model_name_or_path") or "")
+    return Adapter(name, folder, _largest_rank(name, folder, config), base, _modules(name, folder))
 
 
 def read_config(name: str, folder: Path) -> dict[str, Any]:
@@ -152,6 +156,8 @@ def engine_limits(adapters: Sequence[Adapter]) -> dict[str, Any]:
     return {
         "enable_lora": True,
         "max_lora_rank": min(allowed),
+        # Without this vLLM wraps lm_head too, and vLLM 0.32's CPU build then fails at any request for prompt_logprobs.
+        "lora_target_modules": sorted({module for adapter in adapters for module in adapter.modules}),
         # Models are scored one after another, so a batch never holds two adapters. A further slot would take memory
         # for max_lora_rank in *every* linear layer (about 0.17 GB for 8B at rank 32) from the KV cache for nothing, and
         # one slot keeps the kernels those of a plain lm-eval run. A change of adapter is one copy from host memory.
@@ -159,6 +165,18 @@ def engine_limits(adapters: Sequence[Adapter]) -> dict[str, Any]:
         # Host memory: an adapter stays loaded between its check and its scoring; beyond a few, it is read again.
         "max_cpu_loras": min(len(adapters), 8),
     }
+
+
+def _modules(name: str, folder: Path) -> tuple[str, ...]:
+    """From the tensors and not from the settings, which may hold a regular expression."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / WEIGHTS, framework="numpy") as tensors:
+            names = list(tensors.keys())
+    except (OSError, SafetensorError) as error:
+        raise FinError(f"adapter {name}: {folder / WEIGHTS} cannot be read ({error}): save the adapter again") from error
+    return tuple(sorted({match[1] for tensor in names if (match := _LORA.search(tensor))}))
 
 
 def _ranks() -> tuple[int, ...]:
