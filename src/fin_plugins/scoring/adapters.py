@@ -175,7 +175,8 @@ def _modules(name: str, folder: Path) -> tuple[str, ...]:
         with safe_open(folder / WEIGHTS, framework="numpy") as tensors:
             names = list(tensors.keys())
     except (OSError, SafetensorError) as error:
-        raise FinError(f"adapter {name}: {folder / WEIGHTS} cannot be read ({error}): save the adapter again") from error
+        file = folder / WEIGHTS
+        raise FinError(f"adapter {name}: {file} cannot be read ({error}): save the adapter again") from error
     return tuple(sorted({match[1] for tensor in names if (match := _LORA.search(tensor))}))
 
 

@@ -82,6 +82,11 @@ class FinVLLM(VLLM):
         """What lm-eval writes into the result file's `config`."""
         return {"fin": {"truncated": dict(self.truncated), "pruned": self.prune}}
 
+    def close(self) -> None:
+        """End the engine's process; vLLM does so by itself only when the interpreter ends."""
+        if self.data_parallel_size == 1:
+            self.model.llm_engine.engine_core.shutdown()
+
     def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As lm-eval's, with every distinct string encoded once and cut documents counted."""
         if self.enable_thinking:
