@@ -18,7 +18,6 @@ from tqdm import tqdm
 from vllm import SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
-from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter, engine_limits, read_adapter
@@ -26,6 +25,13 @@ from fin_plugins.scoring.documents import Document, Request, plan_documents
 from fin_plugins.scoring.encoding import encode_pairs
 from fin_plugins.scoring.trie import Edges, Score, Tokens
 from fin_plugins.scoring.walk import Question, walk_all, walk_best_first
+
+try:
+    from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS
+except ImportError as error:
+    raise FinError(
+        "fin_vllm needs vLLM 0.32 or later (SamplingParams.logprob_token_ids): upgrade it, or use --model vllm or fin_hf"
+    ) from error
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
