@@ -30,7 +30,7 @@ try:
     from vllm.sampling_params import MAX_LOGPROB_TOKEN_IDS
 except ImportError as error:
     raise FinError(
-        "fin_vllm needs vLLM 0.32 or later (SamplingParams.logprob_token_ids): upgrade it, or use --model vllm or fin_hf"
+        "fin_vllm needs vLLM 0.32 or later (SamplingParams.logprob_token_ids): upgrade it, or use --model vllm"
     ) from error
 
 if TYPE_CHECKING:
