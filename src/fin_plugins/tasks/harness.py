@@ -4,6 +4,8 @@ import difflib
 import re
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,33 @@ def run_lm_eval(arguments: list[str]) -> None:
 
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
         sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
-        try:
+        with unknown_task_in_one_line():
             cli_evaluate()
-        except ValueError as error:
-            if not str(error).startswith("Tasks not found"):
-                raise
-            raise FinError(_not_found(str(error))) from error
+
+
+@contextmanager
+def unknown_task_in_one_line() -> Iterator[None]:
+    """Turn lm-eval's error for an unknown task into one line, with our names that come near.
+
+    Raises:
+        FinError: in place of that error; all others pass.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Tasks not found"):
+            raise
+        raise FinError(_not_found(str(error))) from error
+
+
+def config_file(arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings in the file that `--config` names; empty without that flag.
+
+    Raises:
+        FinError: the file cannot be read.
+    """
+    file, _ = _take(arguments, "--config", "-C")
+    return _settings(file) if file else {}
 
 
 def with_task_folder(arguments: list[str], scratch: Path) -> list[str]:
@@ -62,7 +85,7 @@ def _not_found(message: str) -> str:
     return f"{message.splitlines()[0].rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
 
 
-def _take(arguments: list[str], *flags: str) -> tuple[str | None, list[str]]:
+def _take(arguments: Sequence[str], *flags: str) -> tuple[str | None, list[str]]:
     """The value of a flag (`--flag value` or `--flag=value`, the last one wins) and the arguments without it."""
     value, rest, waiting = None, [], False
     for argument in arguments:

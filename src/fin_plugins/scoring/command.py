@@ -1,0 +1,176 @@
+"""`fin eval`'s command line: our own flags, and lm-eval's parser for all others."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapters import Adapter, read_adapter, read_adapters
+from fin_plugins.tasks.harness import config_file, with_task_folder
+
+MODELS = ("fin_vllm", "fin_hf")
+SWITCHES = ("--no-base", "--verify-adapters", "--prune", "--any-base")
+
+_OWN_CACHE = "fin eval keeps answers itself, below --output_path, keyed by all they depend on: leave it out"
+_ONE_MODEL = "fin eval writes files for many models: use lm_eval itself for it, one model a run"
+_REFUSED = {
+    "use_cache": f"--use_cache does not know the model: {_OWN_CACHE}",
+    "cache_requests": f"--cache_requests does not know the prompt: {_OWN_CACHE}",
+    "wandb_args": f"--wandb_args: {_ONE_MODEL}",
+    "wandb_config_args": f"--wandb_config_args: {_ONE_MODEL}",
+    "trackio_args": f"--trackio_args: {_ONE_MODEL}",
+    "hf_hub_log_args": f"--hf_hub_log_args: {_ONE_MODEL}",
+}
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Our own flags, as typed."""
+
+    adapters: list[str] = field(default_factory=list)
+    switches: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.adapters or self.switches)
+
+    def __str__(self) -> str:
+        return ", ".join([*(["--adapter"] if self.adapters else []), *sorted(self.switches)])
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was asked for.
+
+    Attributes:
+        settings: lm-eval's `EvaluatorConfig`.
+        adapters: in their order; one alone where it was given lm-eval's own way, as `peft=` in the model arguments.
+        base: score the base alone too.
+        verify: compare every adapter with PEFT.
+        prune: stop a document's walk when its decision is certain.
+        any_base: accept adapters of another base.
+    """
+
+    settings: Any
+    adapters: list[Adapter]
+    base: bool = True
+    verify: bool = False
+    prune: bool = False
+    any_base: bool = False
+
+    @property
+    def base_arguments(self) -> dict[str, Any]:
+        """The model arguments without an adapter's."""
+        return {name: value for name, value in self.settings.model_args.items() if name not in ("peft", "adapter_name")}
+
+    def arguments_with(self, adapter: Adapter | None) -> dict[str, Any]:
+        """The model arguments as lm-eval would have been given them for the base with this adapter alone."""
+        given = dict(self.settings.model_args)
+        if adapter is None or "peft" in given:
+            return given
+        return {**given, "peft": str(adapter.path), "adapter_name": adapter.name}
+
+
+def split(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
+    """Our own flags, and the arguments without them."""
+    adapters: list[str] = []
+    switches: set[str] = set()
+    rest: list[str] = []
+    waiting = False
+    for argument in arguments:
+        if waiting:
+            adapters.append(argument)
+            waiting = False
+        elif argument == "--adapter":
+            waiting = True
+        elif argument.startswith("--adapter="):
+            adapters.append(argument.removeprefix("--adapter="))
+        elif argument in SWITCHES:
+            switches.add(argument)
+        else:
+            rest.append(argument)
+    if waiting:
+        raise FinError("--adapter: expected NAME=PATH behind it, for example --adapter fomc=adapters/fomc")
+    return Flags(adapters, frozenset(switches)), rest
+
+
+def model_of(arguments: Sequence[str]) -> str | None:
+    """The model class that lm-eval's arguments name, by flag or in a configuration file; None where none is named."""
+    given: str | None = None
+    for argument, behind in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument in ("--model", "-M"):
+            given = behind
+        elif argument.startswith("--model="):
+            given = argument.removeprefix("--model=")
+        elif argument.startswith("-M"):
+            given = argument.removeprefix("-M")
+    if given is not None:
+        return given
+    named = config_file(arguments).get("model")
+    return str(named) if named else None
+
+
+def read(flags: Flags, arguments: list[str]) -> Command:
+    """Parse the whole command line for one of our model classes.
+
+    Raises:
+        FinError: something in it cannot be done, or contradicts something else.
+    """
+    settings = _lm_eval_settings(arguments)
+    _refuse(settings)
+    adapters = read_adapters(flags.adapters)
+    peft = settings.model_args.get("peft")
+    if peft and adapters:
+        raise FinError(f"peft={peft} stands beside --adapter: give all adapters by --adapter NAME=PATH")
+    if peft:
+        adapters = [read_adapter(str(settings.model_args.get("adapter_name") or "peft"), Path(str(peft)))]
+    if not adapters:
+        for switch in ("--no-base", "--verify-adapters", "--any-base"):
+            if switch in flags.switches:
+                raise FinError(f"{switch} without an adapter: name one with --adapter NAME=PATH, or leave it out")
+    if settings.output_path:
+        settings.log_samples = True
+    return Command(
+        settings,
+        adapters,
+        base=not peft and "--no-base" not in flags.switches,
+        verify="--verify-adapters" in flags.switches,
+        prune="--prune" in flags.switches,
+        any_base="--any-base" in flags.switches,
+    )
+
+
+def _lm_eval_settings(arguments: list[str]) -> Any:
+    from lm_eval._cli import HarnessCLI
+    from lm_eval.utils import setup_logging
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as lm-eval's own command line does
+    setup_logging()
+    with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
+        sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
+        namespace = HarnessCLI().parse_args()
+        from lm_eval.config.evaluate_config import EvaluatorConfig
+
+        try:
+            return EvaluatorConfig.from_cli(namespace)
+        except (ValueError, TypeError) as error:
+            raise FinError(f"{str(error).splitlines()[0]} (lm-eval's own check of its arguments)") from error
+
+
+def _refuse(settings: Any) -> None:
+    for name, message in _REFUSED.items():
+        if getattr(settings, name):
+            raise FinError(message)
+    if not settings.tasks:
+        raise FinError("no task is named: add --tasks, for example --tasks fin; `fin eval ls tasks` lists all names")
+    if "lora_local_path" in settings.model_args:
+        raise FinError("lora_local_path= in --model_args: name the adapter with --adapter NAME=PATH instead")
+    for variable in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        if os.environ.get(variable, "").isdigit() and int(os.environ[variable]) > 1:
+            raise FinError(
+                f"{variable}={os.environ[variable]}: many adapters and resuming need one process: start without "
+                "accelerate launch or torchrun (vLLM uses several GPUs by tensor_parallel_size), or use lm_eval itself"
+            )

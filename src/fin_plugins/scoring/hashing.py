@@ -1,0 +1,115 @@
+"""Content hashes of files and folders. Large files are read once and remembered until they change."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_dir
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.progress import say
+
+_SMALL = 1 << 20  # bytes; a smaller file is read each time: cheaper than remembering it
+_WORTH_A_LINE = 1 << 30  # bytes; reading as much takes seconds
+_SETTLED = 2.0  # seconds; a file younger than this may change again without a change of its times
+# What lies in a model's folder and is no part of the model: a README may change, weights may not.
+_NO_PART = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".log", ".lock", ".h5", ".msgpack", ".onnx"})
+_LEFT_BY_TRAINING = ("LICENSE", "NOTICE", "USE_POLICY", "events.out", "optimizer", "rng_state", "scaler", "scheduler")
+_LEFT_BY_TRAINING_TOO = frozenset({"trainer_state.json", "training_args.bin"})
+
+
+def digest(value: Any) -> str:
+    """The sha256 of a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model's folder that are part of the model: weights, configuration, tokenizer, code."""
+    found = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")]
+    return sorted(file for file in found if _is_part(file))
+
+
+def hash_files(files: Iterable[Path], folder: Path) -> dict[str, str]:
+    """The sha256 of each file, under its name relative to `folder`.
+
+    Raises:
+        FinError: a file cannot be read.
+    """
+    listed = list(files)
+    unread = sum(size for file in listed if (size := _size(file)) >= _SMALL and _remembered(file) is None)
+    if unread >= _WORTH_A_LINE:
+        say(f"hashing {unread / 1e9:.1f} GB of {folder} (once; remembered until a file changes)")
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return {str(file.relative_to(folder)): sha for file, sha in zip(listed, pool.map(_hash, listed), strict=True)}
+
+
+def _is_part(file: Path) -> bool:
+    name = file.name
+    if name.startswith(".") or name in _LEFT_BY_TRAINING_TOO or file.suffix.lower() in _NO_PART:
+        return False
+    return not name.startswith(_LEFT_BY_TRAINING) and file.is_file()
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _hash(file: Path) -> str:
+    known = _remembered(file)
+    if known is not None:
+        return known
+    state = _state(file)
+    try:
+        with file.open("rb") as stream:
+            sha = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    if state["size"] >= _SMALL and _state(file) == state:
+        _remember(file, state, sha)
+    return sha
+
+
+def _unreadable(file: Path, error: OSError) -> FinError:
+    return FinError(
+        f"{file}: cannot be read ({error.strerror or error}): a model's files must all be there to be told apart"
+    )
+
+
+def _state(file: Path) -> dict[str, int]:
+    """What changes with a file's content; the change time cannot be set back by hand, as the other one can."""
+    stat = file.stat()
+    return {"size": stat.st_size, "mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns, "inode": stat.st_ino}
+
+
+def _note(file: Path) -> Path:
+    name = hashlib.sha256(str(file.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    return Path(user_cache_dir("fin-plugins")) / "hashes" / f"{name}.json"
+
+
+def _remembered(file: Path) -> str | None:
+    try:
+        note = json.loads(_note(file).read_text(encoding="utf-8"))
+        return str(note["sha256"]) if note["state"] == _state(file) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(file: Path, state: dict[str, int], sha: str) -> None:
+    if time.time() - max(state["mtime"], state["ctime"]) / 1e9 < _SETTLED:
+        return
+    note = _note(file)
+    part = note.with_suffix(f".{os.getpid()}.part")
+    with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"file": str(file), "state": state, "sha256": sha}), encoding="utf-8")
+        part.replace(note)

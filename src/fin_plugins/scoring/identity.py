@@ -1,0 +1,180 @@
+"""What a model's answers depend on, told by content: two runs may share answers only where all of it is the same."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fin_plugins import __version__
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapters import Adapter
+from fin_plugins.scoring.hashing import digest, hash_files, model_files
+
+# Arguments that name the model, or its files; their content is hashed, so that a moved folder stays the same model.
+_NAMES = frozenset({"pretrained", "tokenizer", "peft", "adapter_name"})
+_LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers", "peft")
+_ENGINES = {"fin_vllm": ("vllm",), "fin_hf": ("accelerate",)}
+# The one environment variable of vLLM that changes its arithmetic and is no argument.
+_ENVIRONMENT = ("VLLM_BATCH_INVARIANT",)
+_TOKENIZER_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py"]
+_FORMATS = (["*.safetensors"], ["*.bin", "*.pt", "*.gguf"])
+
+
+def ingredients(
+    engine: str,
+    arguments: Mapping[str, Any],
+    adapter: Adapter | None,
+    batch: Mapping[str, Any],
+    device: Mapping[str, str],
+) -> dict[str, Any]:
+    """All that goes into a model's answers beside the prompts, by content, as a JSON value.
+
+    Args:
+        engine: lm-eval's name of the model class.
+        arguments: The base's model arguments.
+        adapter: The adapter, None for the base alone.
+        batch: `batch_size` and the like, which change rounding.
+        device: As `device_of` gives it.
+
+    Raises:
+        FinError: a model's files cannot be found or read.
+    """
+    base = base_folder(arguments)
+    tokenizer = arguments.get("tokenizer")
+    return {
+        "engine": engine,
+        "versions": _versions(engine),
+        "code": _our_code(),
+        "device": dict(device),
+        "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        "base": _content(base, str(arguments.get("subfolder") or "")),
+        "tokenizer": _content(_folder(str(tokenizer), arguments, "tokenizer")) if tokenizer else {},
+        "adapter": hash_files(_adapter_files(adapter), adapter.path) if adapter else {},
+        "arguments": {name: _argument(value) for name, value in sorted(arguments.items()) if name not in _NAMES},
+        "batch": dict(batch),
+    }
+
+
+def base_folder(arguments: Mapping[str, Any]) -> Path:
+    """Where the base model's files lie: the folder itself, or the local snapshot of a model from the hub.
+
+    Raises:
+        FinError: there is no such folder, and the hub and its cache have no such model.
+    """
+    pretrained = arguments.get("pretrained")
+    if not pretrained:
+        raise FinError("--model_args names no model: add pretrained=FOLDER_OR_HUB_NAME")
+    return _folder(str(pretrained), arguments, "pretrained")
+
+
+def device_of(engine: str, asked: str | None) -> dict[str, str]:
+    """Type and name of the device that the engine will compute on, without starting it.
+
+    Args:
+        engine: lm-eval's name of the model class.
+        asked: lm-eval's `--device`; vLLM takes no notice of it.
+    """
+    if engine == "fin_vllm":
+        if version("vllm").endswith("+cpu"):
+            return _cpu()
+        from vllm.platforms import current_platform  # asks NVML: no CUDA context before vLLM's own processes start
+
+        return {"type": str(current_platform.device_type), "name": str(current_platform.get_device_name())}
+    import torch
+
+    if not torch.cuda.is_available() or str(asked).startswith(("cpu", "mps")):
+        return {"type": "mps", "name": platform.machine()} if str(asked).startswith("mps") else _cpu()
+    return {"type": "cuda", "name": torch.cuda.get_device_name(asked if ":" in str(asked) else None)}
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of the ingredients that differ, for people: `dtype`, `base model.safetensors`, `torch`."""
+    names = []
+    for group in new:
+        before, after = old.get(group), new[group]
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            parts = sorted(part for part in {*before, *after} if before.get(part) != after.get(part))
+            names += [f"{group} {part}" if group in ("base", "tokenizer", "adapter") else part for part in parts]
+        elif before != after:
+            names.append(group)
+    return names
+
+
+def _adapter_files(adapter: Adapter) -> list[Path]:
+    # Trainers leave a tokenizer and a README beside the adapter; no engine reads them.
+    return sorted(file for file in adapter.path.iterdir() if file.name.startswith(("adapter_", "new_embeddings")))
+
+
+def _content(folder: Path, subfolder: str = "") -> dict[str, str]:
+    if folder.is_file():
+        return hash_files([folder], folder.parent)
+    files = model_files(folder)
+    if subfolder:
+        files += model_files(folder / subfolder)
+    return hash_files(files, folder)
+
+
+def _argument(value: Any) -> Any:
+    """A model argument; where it names a file or folder, that one's content."""
+    if isinstance(value, Mapping):
+        return {str(name): _argument(below) for name, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_argument(below) for below in value]
+    if isinstance(value, str) and os.sep in value and Path(value).expanduser().exists():
+        return _content(Path(value).expanduser())
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def _folder(name: str, arguments: Mapping[str, Any], setting: str) -> Path:
+    local = Path(name).expanduser()
+    if local.exists():
+        return local.resolve()
+    revision = arguments.get("revision" if setting == "pretrained" else "tokenizer_revision")
+    for weights in _FORMATS if setting == "pretrained" else ([],):
+        folder = _snapshot(name, revision, [*_TOKENIZER_FILES, *weights], arguments.get("download_dir"), setting)
+        if not weights or any(True for pattern in weights for _ in folder.glob(pattern)):
+            return folder
+    raise FinError(f"{setting}={name}: the model's files on the hub hold no weights (safetensors, bin, pt or gguf)")
+
+
+def _snapshot(name: str, revision: Any, patterns: list[str], cache: Any, setting: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            name, revision=str(revision) if revision else None, allow_patterns=patterns, cache_dir=cache
+        )
+    except Exception as error:  # the hub's client raises many kinds: no network, no such name, no permission
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FinError(
+            f"{setting}={name}: no such folder here, and not to be had from the model hub or its cache ({reason}): "
+            "give a folder, or download the model first"
+        ) from error
+    return Path(found)
+
+
+def _versions(engine: str) -> dict[str, str]:
+    found = {"fin-plugins": __version__}
+    for name in (*_LIBRARIES, *_ENGINES.get(engine, ())):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def _our_code() -> str:
+    """A hash of this folder's code: between two releases the version stays the same while the code does not."""
+    here = Path(__file__).parent
+    return digest(hash_files(sorted(here.glob("*.py")), here))
+
+
+def _cpu() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor()
+    return {"type": "cpu", "name": name or platform.machine()}

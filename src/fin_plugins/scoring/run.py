@@ -1,0 +1,195 @@
+"""`fin eval` on our model classes: the base and every adapter through lm-eval, on one engine, started at most once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring import identity
+from fin_plugins.scoring.adapters import engine_limits
+from fin_plugins.scoring.base_match import check_base
+from fin_plugins.scoring.command import Command
+from fin_plugins.scoring.evaluate import Tasks, evaluate, show
+from fin_plugins.scoring.hashing import digest
+from fin_plugins.scoring.outputs import Outputs, fingerprint
+from fin_plugins.scoring.preflight import check_prompts
+from fin_plugins.scoring.progress import say
+from fin_plugins.scoring.prompts import NoEngine, PromptLM
+from fin_plugins.scoring.pruning import check_prune
+from fin_plugins.scoring.servable import check_servable
+from fin_plugins.scoring.store import FOLDER, Store
+from fin_plugins.scoring.stored import Model, Progress, Settings, StoredLM
+
+
+@dataclass
+class Engine:
+    """The model class's object, made when it is needed and not before."""
+
+    make: Callable[[], Any]
+    object: Any = None
+    starts: int = 0
+
+    def start(self) -> Any:
+        """Make it, and say so in a line that can be counted."""
+        began = time.monotonic()
+        self.object = self.make()
+        self.starts += 1
+        say(f"engine started ({self.starts}), {time.monotonic() - began:.0f} s")
+        return self.object
+
+    def stop(self) -> None:
+        """Shut it down, where it has a way to."""
+        if hasattr(self.object, "shutdown"):
+            self.object.shutdown()
+        self.object = None
+
+
+def run(command: Command, make_engine: Callable[[], Any] | None = None) -> list[Path]:
+    """Evaluate all models of the command and return the files that hold the results.
+
+    Args:
+        command: what was asked for.
+        make_engine: makes the object that answers; by default lm-eval's class of that name with the given arguments.
+
+    Raises:
+        FinError: something the user can mend; nothing that was scored before is lost.
+    """
+    evaluation = Evaluation(command, make_engine or (lambda: default_engine(command)))
+    try:
+        return evaluation.run()
+    except KeyboardInterrupt:
+        if command.settings.output_path:
+            say("stopped; all finished tasks are kept, and the same command goes on with what is missing")
+        raise
+    finally:
+        evaluation.engine.stop()
+
+
+def default_engine(command: Command) -> Any:
+    """The object of lm-eval's class for the base model, with room for all adapters."""
+    from lm_eval.api.registry import get_model
+
+    settings = command.settings
+    limits = engine_limits(command.adapters) if settings.model == "fin_vllm" else {}
+    asked = command.base_arguments.get("max_lora_rank")
+    if limits and asked is not None and int(asked) < limits["max_lora_rank"]:
+        raise FinError(
+            f"max_lora_rank={asked} is less than the adapters need, {limits['max_lora_rank']}: leave it out of "
+            "--model_args, it is set from the adapters"
+        )
+    more = {name: getattr(settings, name) for name in ("batch_size", "max_batch_size", "device")}
+    return get_model(settings.model).create_from_arg_obj({**limits, **command.base_arguments}, more)
+
+
+class Evaluation:
+    """One command on its way: tasks loaded once, one engine, one store."""
+
+    def __init__(self, command: Command, make_engine: Callable[[], Any]) -> None:
+        self.command = command
+        self.engine = Engine(make_engine)
+        output_path = command.settings.output_path
+        self.outputs = Outputs(output_path) if output_path else None
+        if self.outputs is None:
+            say("no --output_path: nothing is kept, and a run that is stopped has to start anew")
+        self.store = Store(self.outputs.root / FOLDER if self.outputs else None)
+        self._prompts_checked: set[str] = set()
+
+    def run(self) -> list[Path]:
+        """Evaluate model after model."""
+        self._check_adapters()
+        models = self._models()
+        self.tasks = Tasks(self.command.settings)
+        if self.command.prune:
+            check_prune(self.tasks.by_name, self.command.settings.model)
+        self.progress = Progress(len(models) * len(self.tasks.by_name))
+        prompts = self._prompts()
+        files: list[Path] = []
+        for index, model in enumerate(models):
+            if self.engine.object is None:
+                try:
+                    files += self._evaluate(model, prompts)
+                    continue
+                except NoEngine:
+                    self._start_engine(models[index:])
+            files += self._evaluate(model, self.engine.object)
+        return files
+
+    def _models(self) -> list[Model]:
+        settings = self.command.settings
+        base = self.command.base_arguments
+        batch = {name: getattr(settings, name) for name in ("batch_size", "max_batch_size")}
+        device = identity.device_of(settings.model, settings.device)
+        alone = [None] if self.command.base else []
+        return [
+            Model(
+                adapter.name if adapter else "base",
+                adapter,
+                self.command.arguments_with(adapter),
+                identity.ingredients(settings.model, base, adapter, batch, device),
+            )
+            for adapter in [*alone, *self.command.adapters]
+        ]
+
+    def _prompts(self) -> PromptLM | None:
+        try:
+            return PromptLM(self.command.settings.model, self.command.base_arguments)
+        except Exception as error:  # a tokenizer only the engine can load: stored answers are then found through it
+            say(f"the tokenizer cannot be loaded without the engine ({type(error).__name__}: {error})")
+            return None
+
+    def _check_adapters(self) -> None:
+        folder = identity.base_folder(self.command.base_arguments)
+        for adapter in self.command.adapters:
+            check_servable(adapter, self.command.settings.model)
+            check_base(adapter, str(self.command.base_arguments["pretrained"]), folder, self.command.any_base)
+
+    def _check_prompts(self, renderer: Any) -> None:
+        """Before anything is asked, and of all tasks: lm-eval has made all requests by then."""
+        who = type(renderer).__name__
+        if who not in self._prompts_checked:
+            self._prompts_checked.add(who)
+            for name, task in self.tasks.by_name.items():
+                check_prompts(name, task.instances, renderer)
+
+    def _start_engine(self, models: list[Model]) -> None:
+        self.store.check_writable()
+        engine = self.engine.start()
+        if getattr(engine, "world_size", 1) > 1:
+            raise FinError("the engine runs in several ranks: many adapters and resuming need one process")
+
+    def _evaluate(self, model: Model, renderer: Any) -> list[Path]:
+        """One model through lm-eval.
+
+        Raises:
+            NoEngine: an answer is missing and there is no engine yet.
+        """
+        if renderer is None:
+            raise NoEngine
+        settings = self.command.settings
+        lm = StoredLM(
+            model,
+            self.store,
+            Settings(self.command.prune, tuple(settings.seed or ())),
+            replace(self.progress),
+            renderer,
+            self.engine.object,
+            lambda: self._check_prompts(renderer),
+        )
+        results, samples, tracker = evaluate(settings, model, lm, self.tasks)
+        lm.tell()
+        self.progress.done += len(self.tasks.by_name)
+        files = self._save(model, results, samples, tracker)
+        show(settings, model, results)
+        return files
+
+    def _save(self, model: Model, results: dict[str, Any], samples: Any, tracker: Any) -> list[Path]:
+        if self.outputs is None:
+            return []
+        mark = fingerprint(results, samples, digest(model.made_with))
+        files = self.outputs.written(mark)
+        note = "written before" if files else "written"
+        files = files or self.outputs.save(mark, tracker, results, samples)
+        say(f"{model.name}: {files[-1]} ({note}, with {len(files) - 1} sample files)")
+        return files
