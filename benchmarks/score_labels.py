@@ -101,9 +101,12 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _work(job: dict[str, Any]) -> dict[str, Any]:
+    import lm_eval.models  # noqa: F401 (registers lm-eval's own classes)
     from lm_eval.api.registry import get_model
 
-    import fin_plugins.scoring.vllm  # noqa: F401 (registers fin_vllm)
+    from fin_plugins.startup import register_models
+
+    register_models()
 
     arguments = job["arguments"] | ({"block_size": job["block"]} if "block" in job else {})
     start = time.perf_counter()

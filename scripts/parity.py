@@ -67,6 +67,7 @@ def _answers(options: argparse.Namespace, name: str, dtype: str) -> Answers:
 
 
 def _score(name: str, dtype: str, short: int, long: int) -> Answers:
+    import lm_eval.models  # noqa: F401 (registers lm-eval's own classes)
     from lm_eval.api.registry import get_model
     from lm_eval.tasks import TaskManager
 
