@@ -36,7 +36,7 @@ def lm(demo_model_path: Path) -> Iterator[Any]:
         lora_target_modules=["q_proj", "v_proj"],
     )
     yield lm
-    lm.close()
+    lm.shutdown()
 
 
 @contextmanager

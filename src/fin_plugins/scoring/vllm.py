@@ -88,7 +88,7 @@ class FinVLLM(VLLM):
         """What lm-eval writes into the result file's `config`."""
         return {"fin": {"truncated": dict(self.truncated), "pruned": self.prune}}
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         """End the engine's process; vLLM does so by itself only when the interpreter ends."""
         if self.data_parallel_size == 1:
             self.model.llm_engine.engine_core.shutdown()
