@@ -1,0 +1,112 @@
+"""A short text and a few labels behind it, asked of the running engine: what its adapters are checked with."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapters import Adapter
+
+TEXT = (
+    "Northfield Instruments said on Tuesday that operating profit rose to 48.2 million euros in the third quarter, "
+    "from 41.7 million a year earlier, as demand for its sensors recovered. Net sales fell 3 percent. The board kept "
+    "its outlook for the year and proposed a dividend of 0.35 euros a share. What does this mean for the share price?\n"
+    "label:"
+)
+# The second label has several tokens: those behind the first are asked for through the cached prompt.
+LABELS = (" up", " a little lower")
+
+
+class Engine(Protocol):
+    """What the checks need of `fin_vllm` and `fin_hf`."""
+
+    def use_adapter(self, adapter: Adapter | None) -> None:
+        """Answer later requests by base and adapter, or by the base."""
+        ...
+
+    def label_logprobs(self, prompts: list[list[int]]) -> list[list[float]]:
+        """Log-probabilities of each prompt's tokens from the second on, each prompt in one whole pass."""
+        ...
+
+    def tok_encode(self, string: str) -> list[int]:
+        """Tokens of a prompt."""
+        ...
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]: ...
+
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the engine says to the probe, in nats.
+
+    Attributes:
+        text: log-probability of each token of the text from the second on.
+        whole: log-likelihood of each label behind it, each computed in one whole pass.
+        scored: the same as the model class scores labels: shared prefill, prefix cache.
+    """
+
+    text: list[float]
+    whole: list[float]
+    scored: list[float]
+
+
+def probe_tokens(lm: Any) -> list[int]:
+    """Tokens of the probe's text; `lm` is anything with lm-eval's `tok_encode`, no engine is needed."""
+    return list(lm.tok_encode(TEXT))
+
+
+def ask(lm: Engine, adapter: Adapter | None) -> Answers:
+    """The engine's answers to the probe with the adapter, or with the base alone; the adapter stays in use.
+
+    Raises:
+        FinError: an answer is not a finite number.
+    """
+    lm.use_adapter(adapter)
+    text = probe_tokens(lm)
+    labels = [lm._encode_pair(TEXT, label)[1] for label in LABELS]
+    passes = lm.label_logprobs([text + label for label in labels])
+    requests = [((TEXT, label), text, tokens) for label, tokens in zip(LABELS, labels, strict=True)]
+    with _exact(lm):
+        scored = lm._loglikelihood_tokens(requests, disable_tqdm=True)
+    answers = Answers(
+        text=passes[0][: len(text) - 1],
+        whole=[math.fsum(logprobs[len(text) - 1 :]) for logprobs in passes],
+        scored=[score for score, _ in scored],
+    )
+    if not all(map(math.isfinite, (*answers.text, *answers.whole, *answers.scored))):
+        raise FinError(
+            f"{f'adapter {adapter.name}' if adapter else 'the base model'}: the engine's answers to the probe are not "
+            f"finite numbers, in {engine_dtype(lm)}: pass dtype=bfloat16 or dtype=float32 in --model_args"
+        )
+    return answers
+
+
+@contextmanager
+def _exact(lm: Any) -> Iterator[None]:
+    """Exact scores: a pruned label would have a bound instead."""
+    prune = getattr(lm, "prune", False)
+    if prune:
+        lm.prune = False
+    try:
+        yield
+    finally:
+        if prune:
+            lm.prune = True
+
+
+def distance(one: Sequence[float], other: Sequence[float]) -> float:
+    """Root mean square difference, in nats."""
+    return math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(one, other, strict=True)) / len(one))
+
+
+def engine_dtype(lm: Any) -> str:
+    """The type the engine computes in: float32, float16, bfloat16; and that, the coarsest, where it cannot be told."""
+    model = getattr(lm, "model", None)
+    engine = getattr(model, "llm_engine", None)
+    dtype = engine.model_config.dtype if engine is not None else getattr(model, "dtype", None)
+    name = str(dtype).removeprefix("torch.")
+    return name if name in ("float32", "float16") else "bfloat16"
