@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.hashing import digest, hash_files, model_files
 
-# Arguments that name the model, or its files; their content is hashed, so that a moved folder stays the same model.
-_NAMES = frozenset({"pretrained", "tokenizer", "peft", "adapter_name"})
+# Arguments that name the model or its files, whose content is hashed, so that a moved folder stays the same model; and
+# those that name a place for files.
+_NAMES = frozenset({"pretrained", "tokenizer", "peft", "adapter_name", "download_dir", "cache_dir", "offload_folder"})
 _LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers", "peft")
 _ENGINES = {"fin_vllm": ("vllm",), "fin_hf": ("accelerate",)}
 # The one environment variable of vLLM that changes its arithmetic and is no argument.
@@ -109,7 +111,7 @@ def _adapter_files(adapter: Adapter) -> list[Path]:
 
 def _content(folder: Path, subfolder: str = "") -> dict[str, str]:
     if folder.is_file():
-        return hash_files([folder], folder.parent)
+        return {"content": hash_files([folder], folder.parent)[folder.name]}
     files = model_files(folder)
     if subfolder:
         files += model_files(folder / subfolder)
@@ -165,8 +167,12 @@ def _versions(engine: str) -> dict[str, str]:
     return found
 
 
+@cache
 def _our_code() -> str:
-    """A hash of this folder's code: between two releases the version stays the same while the code does not."""
+    """A hash of this folder's code: between two releases the version stays the same while the code does not.
+
+    Taken once a process: what is edited later is not what runs.
+    """
     here = Path(__file__).parent
     return digest(hash_files(sorted(here.glob("*.py")), here))
 

@@ -87,8 +87,8 @@ class Outputs:
                 expected = 1 + (len(results["configs"]) if samples is not None else 0)
                 if len(made) != expected or made[-1].suffix != ".json":
                     raise FinError(
-                        f"{self.root}: lm-eval wrote {len(made)} of {expected} result and sample files; its warning "
-                        "above says why; the answers are kept, the same command writes the files again"
+                        f"{self.root}: lm-eval wrote {len(made)} of {expected} result and sample files, and said "
+                        "why above; the answers are kept, the same command writes the files again"
                     )
                 return self._put_in_place(mark, scratch, made)
         except OSError as error:
@@ -121,11 +121,14 @@ class Outputs:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm-eval from naming the folder its files lie in for a moment only; warnings still show."""
+    """Keep lm-eval from naming the folder its files lie in for a moment only; what goes wrong is still said."""
     logger = logging.getLogger("lm_eval.loggers.evaluation_tracker")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
+
+    def no_folder(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Saving")
+
+    logger.addFilter(no_folder)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.removeFilter(no_folder)

@@ -1,49 +1,30 @@
 """`fin eval` on our model classes: the base and every adapter through lm-eval, on one engine, started at most once."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring import identity
-from fin_plugins.scoring.adapters import engine_limits
+from fin_plugins.scoring.adapter_checks import check_adapters
+from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.base_match import check_base
 from fin_plugins.scoring.command import Command
+from fin_plugins.scoring.engine import Engine, default_engine
 from fin_plugins.scoring.evaluate import Tasks, evaluate, show
 from fin_plugins.scoring.hashing import digest
 from fin_plugins.scoring.outputs import Outputs, fingerprint
 from fin_plugins.scoring.preflight import check_prompts
+from fin_plugins.scoring.probe import probe_tokens
 from fin_plugins.scoring.progress import say
 from fin_plugins.scoring.prompts import NoEngine, PromptLM
 from fin_plugins.scoring.pruning import check_prune
+from fin_plugins.scoring.reference import Reference, references
 from fin_plugins.scoring.servable import check_servable
 from fin_plugins.scoring.store import FOLDER, Store
-from fin_plugins.scoring.stored import Model, Progress, Settings, StoredLM
-
-
-@dataclass
-class Engine:
-    """The model class's object, made when it is needed and not before."""
-
-    make: Callable[[], Any]
-    object: Any = None
-    starts: int = 0
-
-    def start(self) -> Any:
-        """Make it, and say so in a line that can be counted."""
-        began = time.monotonic()
-        self.object = self.make()
-        self.starts += 1
-        say(f"engine started ({self.starts}), {time.monotonic() - began:.0f} s")
-        return self.object
-
-    def stop(self) -> None:
-        """Shut it down, where it has a way to."""
-        if hasattr(self.object, "shutdown"):
-            self.object.shutdown()
-        self.object = None
+from fin_plugins.scoring.stored import StoredLM
+from fin_plugins.scoring.units import Model, Progress, Settings
 
 
 def run(command: Command, make_engine: Callable[[], Any] | None = None) -> list[Path]:
@@ -65,22 +46,6 @@ def run(command: Command, make_engine: Callable[[], Any] | None = None) -> list[
         raise
     finally:
         evaluation.engine.stop()
-
-
-def default_engine(command: Command) -> Any:
-    """The object of lm-eval's class for the base model, with room for all adapters."""
-    from lm_eval.api.registry import get_model
-
-    settings = command.settings
-    limits = engine_limits(command.adapters) if settings.model == "fin_vllm" else {}
-    asked = command.base_arguments.get("max_lora_rank")
-    if limits and asked is not None and int(asked) < limits["max_lora_rank"]:
-        raise FinError(
-            f"max_lora_rank={asked} is less than the adapters need, {limits['max_lora_rank']}: leave it out of "
-            "--model_args, it is set from the adapters"
-        )
-    more = {name: getattr(settings, name) for name in ("batch_size", "max_batch_size", "device")}
-    return get_model(settings.model).create_from_arg_obj({**limits, **command.base_arguments}, more)
 
 
 class Evaluation:
@@ -105,6 +70,8 @@ class Evaluation:
             check_prune(self.tasks.by_name, self.command.settings.model)
         self.progress = Progress(len(models) * len(self.tasks.by_name))
         prompts = self._prompts()
+        if self.command.verify and not all(self.store.verified(digest(model.made_with)) for model in models):
+            self._start_engine(models, prompts)
         files: list[Path] = []
         for index, model in enumerate(models):
             if self.engine.object is None:
@@ -112,7 +79,7 @@ class Evaluation:
                     files += self._evaluate(model, prompts)
                     continue
                 except NoEngine:
-                    self._start_engine(models[index:])
+                    self._start_engine(models[index:], prompts)
             files += self._evaluate(model, self.engine.object)
         return files
 
@@ -153,11 +120,27 @@ class Evaluation:
             for name, task in self.tasks.by_name.items():
                 check_prompts(name, task.instances, renderer)
 
-    def _start_engine(self, models: list[Model]) -> None:
+    def _start_engine(self, models: list[Model], prompts: PromptLM | None) -> None:
+        """Start it for these models, and check their adapters on it.
+
+        PEFT's answers are had before, so that two copies of the base never share a device.
+        """
         self.store.check_writable()
+        adapters = [model.adapter for model in models if model.adapter]
+        expected = self._references(adapters, prompts) if self.command.verify else None
         engine = self.engine.start()
         if getattr(engine, "world_size", 1) > 1:
             raise FinError("the engine runs in several ranks: many adapters and resuming need one process")
+        check_adapters(engine, adapters, expected)
+        for model in models if self.command.verify else ():
+            self.store.mark_verified(digest(model.made_with))
+
+    def _references(self, adapters: list[Adapter], prompts: PromptLM | None) -> dict[str, Reference]:
+        if prompts is None:
+            raise FinError("--verify-adapters: PEFT needs the tokenizer without the engine: leave it out")
+        base = self.command.base_arguments
+        trust = bool(base.get("trust_remote_code"))
+        return references(identity.base_folder(base), adapters, probe_tokens(prompts), trust)
 
     def _evaluate(self, model: Model, renderer: Any) -> list[Path]:
         """One model through lm-eval.

@@ -131,6 +131,15 @@ class Store:
             return []
         return changed(before, made_with) or ["the requests"]
 
+    def verified(self, identity: str) -> bool:
+        """Whether a model with these ingredients agreed with PEFT on this engine before."""
+        return self.folder is not None and (self.folder / "verified" / identity).is_file()
+
+    def mark_verified(self, identity: str) -> None:
+        """Remember that it did."""
+        if self.folder is not None:
+            write(self.folder / "verified" / identity, "")
+
     def _file(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / "units" / f"{key}.json"

@@ -1,63 +1,18 @@
 """A language model that answers from the store, and asks the engine only for what is not there."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import LM
 
-from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.hashing import digest
 from fin_plugins.scoring.progress import say
 from fin_plugins.scoring.prompts import NoEngine
 from fin_plugins.scoring.store import Store, Unit, unit_key
+from fin_plugins.scoring.units import Model, Progress, Settings
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
-
-
-@dataclass(frozen=True)
-class Model:
-    """One of the models that share an engine: the base alone, or with an adapter.
-
-    Attributes:
-        name: `base`, or the adapter's name.
-        adapter: None for the base alone.
-        arguments: the model arguments as lm-eval records them.
-        made_with: the ingredients of its answers, of `identity.ingredients`.
-    """
-
-    name: str
-    adapter: Adapter | None
-    arguments: dict[str, Any]
-    made_with: dict[str, Any]
-
-
-@dataclass
-class Progress:
-    """Counts units over all models."""
-
-    total: int
-    done: int = 0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What answers depend on beside model and prompt.
-
-    Attributes:
-        prune: labels that cannot win are not scored to the end.
-        seeds: lm-eval's seeds, for generation.
-    """
-
-    prune: bool = False
-    seeds: tuple[int | None, ...] = field(default_factory=tuple)
-
-    def of(self, kind: str) -> dict[str, Any]:
-        """Those that matter for a request type."""
-        if kind == "generate_until":
-            return {"seeds": list(self.seeds)}
-        return {"prune": self.prune and kind == "loglikelihood"}
 
 
 class StoredLM(LM):

@@ -1,0 +1,50 @@
+"""The engine of a run: made when it is needed and not before, at most once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapters import engine_limits
+from fin_plugins.scoring.command import Command
+from fin_plugins.scoring.progress import say
+
+
+@dataclass
+class Engine:
+    """The model class's object, made when it is needed and not before."""
+
+    make: Callable[[], Any]
+    object: Any = None
+    starts: int = 0
+
+    def start(self) -> Any:
+        """Make it, and say so in a line that can be counted."""
+        began = time.monotonic()
+        self.object = self.make()
+        self.starts += 1
+        say(f"engine started ({self.starts}), {time.monotonic() - began:.0f} s")
+        return self.object
+
+    def stop(self) -> None:
+        """Shut it down, where it has a way to."""
+        if hasattr(self.object, "shutdown"):
+            self.object.shutdown()
+        self.object = None
+
+
+def default_engine(command: Command) -> Any:
+    """The object of lm-eval's class for the base model, with room for all adapters."""
+    from lm_eval.api.registry import get_model
+
+    settings = command.settings
+    limits = engine_limits(command.adapters) if settings.model == "fin_vllm" else {}
+    asked = command.base_arguments.get("max_lora_rank")
+    if limits and asked is not None and int(asked) < limits["max_lora_rank"]:
+        raise FinError(
+            f"max_lora_rank={asked} is less than the adapters need, {limits['max_lora_rank']}: leave it out of "
+            "--model_args, it is set from the adapters"
+        )
+    more = {name: getattr(settings, name) for name in ("batch_size", "max_batch_size", "device")}
+    return get_model(settings.model).create_from_arg_obj({**limits, **command.base_arguments}, more)

@@ -1,0 +1,166 @@
+"""What a model is told by: content, wherever it lies."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring import hashing, identity
+from fin_plugins.scoring.adapters import read_adapter
+from fin_plugins.scoring.hashing import digest, hash_files, model_files
+from tests.scoring.making import adapter
+
+DEVICE = {"type": "cpu", "name": "one"}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def base(tiny_models: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_models["llama3"], tmp_path / "base"))
+
+
+def made_with(base: Path, engine: str = "fin_hf", **more: object) -> dict:
+    return identity.ingredients(engine, {"pretrained": str(base), **more}, None, {"batch_size": 1}, DEVICE)
+
+
+def test_what_is_no_part_of_the_model(base: Path, tmp_path: Path) -> None:
+    before = made_with(base)
+    (base / "README.md").write_text("about")
+    (base / ".gitattributes").write_text("*")
+    (base / "training_args.bin").write_text("x")
+    (base / "checkpoint-5").mkdir()
+    (base / "checkpoint-5" / "model.safetensors").write_text("x")
+    assert made_with(base) == before
+    assert made_with(Path(base.rename(tmp_path / "elsewhere"))) == before
+
+
+@pytest.mark.parametrize("file", ["model-00002-of-00002.safetensors", "tokenizer.model", "code.py", "no_suffix"])
+def test_what_is_part_of_the_model(file: str, base: Path) -> None:
+    before = made_with(base)
+    (base / file).write_text("x")
+    assert identity.changed(before, made_with(base)) == [f"base {file}"]
+
+
+def test_names_and_places_do_not_count_arguments_do(base: Path) -> None:
+    before = made_with(base)
+    assert made_with(base, adapter_name="x") == before
+    assert identity.changed(before, made_with(base, dtype="float32")) == ["dtype"]
+    assert identity.changed(before, made_with(base, engine="fin_vllm")) == ["engine", "accelerate", "vllm"]
+
+
+def test_a_file_named_by_an_argument_counts_by_content(base: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.txt"
+    table.write_text("a")
+    nested = {"chat_template_args": {"table": str(table)}}
+    before = made_with(base, **nested)
+    copy = str(shutil.copy(table, tmp_path / "copies.txt"))
+    table.write_text("b")
+    assert identity.changed(before, made_with(base, **nested)) == ["chat_template_args"]
+    assert made_with(base, chat_template_args={"table": copy}) == before
+
+
+def test_another_tokenizer_counts_by_content(base: Path, tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    other = made_with(base, tokenizer=str(tiny_models["phi3"]))
+    copy = Path(shutil.copytree(tiny_models["phi3"], tmp_path / "copy"))
+    assert made_with(base, tokenizer=str(copy)) == other
+    assert made_with(base) != other
+    (copy / "tokenizer_config.json").write_text("{}")
+    assert identity.changed(other, made_with(base, tokenizer=str(copy))) == ["tokenizer tokenizer_config.json"]
+
+
+def test_an_adapter_is_its_settings_and_weights(base: Path, tmp_path: Path) -> None:
+    def of(folder: Path) -> dict:
+        return identity.ingredients("fin_hf", {"pretrained": str(base)}, read_adapter("a", folder), {}, DEVICE)
+
+    folder = adapter(tmp_path / "a", base)
+    before = of(folder)
+    assert sorted(before["adapter"]) == ["adapter_config.json", "adapter_model.safetensors"]
+    (folder / "tokenizer_config.json").write_text("{}")  # trainers leave one; no engine reads it
+    assert of(folder) == before
+    assert before != made_with(base) and before["base"] == made_with(base)["base"]
+
+
+def test_a_model_from_the_hub_is_found_in_its_cache(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repo = tmp_path / "hub" / "models--someone--tiny"
+    shutil.copytree(base, repo / "snapshots" / commit)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    (repo / "refs" / "old").write_text(commit)
+    hub = {"download_dir": str(tmp_path / "hub")}
+    found = identity.base_folder({"pretrained": "someone/tiny", **hub})
+    assert found == repo / "snapshots" / commit
+    assert identity.base_folder({"pretrained": "someone/tiny", "revision": "old", **hub}) == found
+    by_name = identity.ingredients("fin_hf", {"pretrained": "someone/tiny", **hub}, None, {"batch_size": 1}, DEVICE)
+    assert by_name == made_with(base)
+    with pytest.raises(FinError, match=r"pretrained=someone/other: no such folder here, and not to be had") as error:
+        identity.base_folder({"pretrained": "someone/other", **hub})
+    assert "\n" not in str(error.value)
+
+
+def test_the_device_is_told_without_an_engine() -> None:
+    cpu = identity.device_of("fin_hf", "cpu")
+    assert cpu["type"] == "cpu" and cpu["name"]
+
+
+def test_large_files_are_read_again_only_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "_SETTLED", -10.0)  # remember at once; see the next test
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"x" * (2 << 20))
+    first = hash_files([file], tmp_path)
+    reads: list[Path] = []
+    original = Path.open
+
+    def noting(self: Path, *arguments: object, **more: object) -> object:
+        reads.append(self)
+        return original(self, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", noting)
+    assert hash_files([file], tmp_path) == first and file not in reads
+    stat = file.stat()
+    with original(file, "r+b") as stream:
+        stream.seek(1 << 20)
+        stream.write(b"y")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # size and time as before: the content is not
+    assert hash_files([file], tmp_path) != first and file in reads
+    os.utime(file, (1e9, 1e9))
+    changed = hash_files([file], tmp_path)
+    assert changed != first
+
+
+def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"x" * (2 << 20))
+    hash_files([file], tmp_path)
+    assert hashing._remembered(file) is None
+
+
+def test_a_damaged_memory_is_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "_SETTLED", -10.0)
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"x" * (2 << 20))
+    first = hash_files([file], tmp_path)
+    hashing._note(file).write_text("{")
+    assert hash_files([file], tmp_path) == first
+    assert json.loads(hashing._note(file).read_text())["sha256"] == first["weights.bin"]
+
+
+def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FinError, match=r"gone: cannot be read \(No such file"):
+        hash_files([tmp_path / "gone"], tmp_path)
+    assert model_files(tmp_path) == []
+
+
+def test_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [1, {"c": 2, "d": 3}]}) == digest({"b": [1, {"d": 3, "c": 2}], "a": 1})
+    assert digest({"a": 1}) != digest({"a": "1"})
+    assert digest("\ud800") != digest("?")
