@@ -107,6 +107,11 @@ def check_agreement(adapter: Adapter, base: Answers, adapted: Answers, reference
     Raises:
         FinError: base or adapter disagree, or the adapter's effect is too small to be seen in this type.
     """
+    if reference.tokens != base.tokens:
+        raise FinError(
+            "--verify-adapters: the engine's tokenizer gives the probe other tokens than the one its prompts were made "
+            "with: look at tokenizer and add_bos_token in --model_args"
+        )
     rounding = distance(base.text, reference.base)
     effect = distance(reference.adapted, reference.base)
     error = distance(adapted.text, reference.adapted)

@@ -1,6 +1,5 @@
 """Whether an adapter belongs to the base model that is served: by name, by content, by the shapes of its matrices."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_config
+from fin_plugins.scoring.hashing import hash_files
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -76,12 +76,10 @@ def same_model(first: Path, second: Path) -> bool:
     """Whether two checkpoint folders hold the same architecture and, byte for byte, the same weight files."""
     if _architecture(first) != _architecture(second):
         return False
-    files = [sorted(folder.glob("*.safetensors")) for folder in (first, second)]
-    if not files[0] or [(file.name, file.stat().st_size) for file in files[0]] != [
-        (file.name, file.stat().st_size) for file in files[1]
-    ]:
+    ours, theirs = (sorted(folder.glob("*.safetensors")) for folder in (first, second))
+    if not ours or [(f.name, f.stat().st_size) for f in ours] != [(f.name, f.stat().st_size) for f in theirs]:
         return False
-    return all(_sha256(one) == _sha256(other) for one, other in zip(*files, strict=True))
+    return hash_files(ours, first) == hash_files(theirs, second)
 
 
 def _architecture(folder: Path) -> dict[str, Any]:
@@ -95,11 +93,6 @@ def _base_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise FinError(f"{folder}: its config.json cannot be read ({error}): give a model's folder") from error
     return dict(config)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_shapes(adapter: Adapter, base_folder: Path, unknown: bool = False) -> None:

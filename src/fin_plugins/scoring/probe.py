@@ -44,11 +44,13 @@ class Answers:
     """What the engine says to the probe, in nats.
 
     Attributes:
-        text: log-probability of each token of the text from the second on.
+        tokens: the text, as the engine's tokenizer gives it.
+        text: log-probability of each of them from the second on.
         whole: log-likelihood of each label behind it, each computed in one whole pass.
         scored: the same as the model class scores labels: shared prefill, prefix cache.
     """
 
+    tokens: list[int]
     text: list[float]
     whole: list[float]
     scored: list[float]
@@ -73,6 +75,7 @@ def ask(lm: Engine, adapter: Adapter | None) -> Answers:
     with _exact(lm):
         scored = lm._loglikelihood_tokens(requests, disable_tqdm=True)
     answers = Answers(
+        tokens=text,
         text=passes[0][: len(text) - 1],
         whole=[math.fsum(logprobs[len(text) - 1 :]) for logprobs in passes],
         scored=[score for score, _ in scored],

@@ -29,6 +29,7 @@ from fin_plugins.scoring.hashing import digest, hash_files, model_files
 class Reference:
     """Log-probabilities (nats) of the probe's tokens from the second on, by the base and with an adapter."""
 
+    tokens: list[int]
     base: list[float]
     adapted: list[float]
 
@@ -50,7 +51,7 @@ def references(
         FinError: the base or an adapter cannot be computed.
     """
     files = {adapter.name: _file(base_folder, adapter, tokens) for adapter in adapters}
-    found = {name: known for name, file in files.items() if (known := _read(file, len(tokens) - 1)) is not None}
+    found = {name: known for name, file in files.items() if (known := _read(file)) is not None}
     missing = [adapter for adapter in adapters if adapter.name not in found]
     if missing:
         job = {
@@ -60,7 +61,7 @@ def references(
             "tokens": list(tokens),
         }
         for name, reference in _run(job).items():
-            found[name] = Reference(**reference)
+            found[name] = Reference(list(tokens), **reference)
             _write(files[name], found[name])
     return found
 
@@ -76,10 +77,9 @@ def _file(base_folder: Path, adapter: Adapter, tokens: Sequence[int]) -> Path:
     return Path(user_cache_dir("fin-plugins")) / "references" / f"{digest(key)}.json"
 
 
-def _read(file: Path, length: int) -> Reference | None:
+def _read(file: Path) -> Reference | None:
     try:
-        known = Reference(**json.loads(file.read_text(encoding="utf-8")))
-        return known if len(known.base) == len(known.adapted) == length else None
+        return Reference(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -127,7 +127,6 @@ def main() -> None:
     from transformers import AutoModelForCausalLM
 
     job = json.load(sys.stdin)
-    warnings.filterwarnings("error", message=".*missing adapter keys.*")  # PEFT would go on with a part of the adapter
     model: Any = AutoModelForCausalLM.from_pretrained(
         job["base"], dtype=torch.float32, use_safetensors=True, trust_remote_code=job["trust_remote_code"]
     ).eval()
@@ -140,7 +139,9 @@ def main() -> None:
     base = answer(model)
     answers = {}
     for name, path in job["adapters"].items():
-        adapted = PeftModel.from_pretrained(model, path).eval()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*missing adapter keys.*")  # PEFT would go on with the others
+            adapted = PeftModel.from_pretrained(model, path).eval()
         answers[name] = {"base": base, "adapted": answer(adapted)}
         model = adapted.unload()
     Path(sys.argv[1]).write_text(json.dumps(answers), encoding="utf-8")

@@ -1,0 +1,201 @@
+"""The checks of a running engine, on engines that really misbehave: each ignores, halves or mixes up an adapter."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapter_checks import check_adapters
+from fin_plugins.scoring.adapters import Adapter, read_adapter
+from fin_plugins.scoring.hf import FinHF
+from fin_plugins.scoring.probe import TEXT, ask, distance, engine_dtype, probe_tokens
+from fin_plugins.scoring.reference import Reference, references
+from tests.scoring.making import adapter
+
+
+class Ignoring(FinHF):
+    """Takes adapters and answers with the base, as vLLM has done."""
+
+    def use_adapter(self, adapter: Adapter | None) -> None:
+        super().use_adapter(adapter)
+        super().use_adapter(None)
+
+
+class Halving(FinHF):
+    """Applies half of the adapter, as a wrong reading of lora_alpha or rsLoRA would."""
+
+    def use_adapter(self, adapter: Adapter | None) -> None:
+        super().use_adapter(adapter)
+        for module in self._model.modules() if adapter else ():
+            if hasattr(module, "scale_layer"):
+                module.scale_layer(0.5)
+
+
+class Mixing(FinHF):
+    """Scores labels behind a prompt that was cached for the base."""
+
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        adapter = self.peft
+        if adapter:
+            super().use_adapter(None)
+        answers = super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
+        if adapter:
+            super().use_adapter(read_adapter("again", Path(adapter)))
+        return answers
+
+
+@pytest.fixture(scope="module")
+def base(tiny_models: dict[str, Path]) -> Path:
+    return tiny_models["llama3"]
+
+
+@pytest.fixture(scope="module")
+def engine(base: Path) -> Callable[..., FinHF]:
+    return lambda kind=FinHF, dtype="float32": kind(pretrained=str(base), dtype=dtype, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Adapter]:
+    root = tmp_path_factory.mktemp("adapters")
+    return {
+        name: read_adapter(name, adapter(root / name, base, scale))
+        for name, scale in {"strong": 2.0, "other": 1.0, "weak": 1e-4, "zero": 0.0}.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def peft(
+    engine: Callable[..., FinHF],
+    base: Path,
+    adapters: dict[str, Adapter],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Reference]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        return references(base, list(adapters.values()), probe_tokens(engine()))
+
+
+def test_sound_engine_passes(
+    engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]
+) -> None:
+    lm = engine()
+    good = [adapters["strong"], adapters["other"], adapters["weak"]]
+    check_adapters(lm, good)
+    check_adapters(lm, good, peft)
+    assert distance(ask(lm, None).text, peft["strong"].base) < 1e-5
+
+
+@pytest.mark.parametrize("fault", [None, "zero"])
+def test_the_base_is_in_force_afterwards(
+    engine: Callable[..., FinHF], adapters: dict[str, Adapter], fault: str | None
+) -> None:
+    lm = engine()
+    before = lm.label_logprobs([probe_tokens(lm)])
+    try:
+        check_adapters(lm, [adapters[name] for name in ("strong", fault) if name])
+    except FinError:
+        assert fault
+    assert lm.label_logprobs([probe_tokens(lm)]) == before
+
+
+def test_engine_that_ignores_adapters(
+    engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]
+) -> None:
+    for expected in (None, peft):
+        with pytest.raises(FinError, match=r"adapter strong does not change .* not zero: the engine ignores it"):
+            check_adapters(engine(Ignoring), [adapters["strong"]], expected)
+
+
+def test_one_ignored_adapter_among_others(engine: Callable[..., FinHF], adapters: dict[str, Adapter]) -> None:
+    lm = engine()
+    applied = lm.use_adapter
+    lm.use_adapter = lambda adapter: applied(None if adapter and adapter.name == "other" else adapter)
+    with pytest.raises(FinError, match="adapter other does not change"):
+        check_adapters(lm, [adapters["strong"], adapters["other"]])
+
+
+def test_untrained_adapter(engine: Callable[..., FinHF], adapters: dict[str, Adapter]) -> None:
+    with pytest.raises(FinError, match=r"adapter zero changes nothing: in .* one factor .* before any training"):
+        check_adapters(engine(), [adapters["strong"], adapters["zero"]])
+
+
+def test_labels_scored_without_the_adapter(engine: Callable[..., FinHF], adapters: dict[str, Adapter]) -> None:
+    with pytest.raises(FinError, match=r"adapter strong: labels as they are scored differ .*enable_prefix_caching"):
+        check_adapters(engine(Mixing), [adapters["strong"]])
+
+
+def test_half_an_adapter(
+    engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]
+) -> None:
+    lm = engine(Halving)
+    check_adapters(lm, [adapters["strong"]])  # it changes the answers, so that only PEFT's can tell
+    for name in ("strong", "weak"):
+        with pytest.raises(FinError, match=f"--verify-adapters: adapter {name}: .* does not apply it as PEFT does"):
+            check_adapters(lm, [adapters[name]], peft)
+
+
+def test_another_adapters_answer(
+    engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]
+) -> None:
+    with pytest.raises(FinError, match=r"adapter strong: the engine's answer is .* from PEFT's"):
+        check_adapters(engine(), [adapters["strong"]], {"strong": peft["other"]})
+
+
+def test_another_base(engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]) -> None:
+    lm = engine()
+    lm._model.model.norm.weight.data *= 1.5
+    with pytest.raises(FinError, match=r"--verify-adapters: the base alone is .* computes another model"):
+        check_adapters(lm, [adapters["strong"]], peft)
+
+
+def test_other_tokens(engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]) -> None:
+    lm = engine()
+    lm.add_bos_token = False
+    with pytest.raises(FinError, match="gives the probe other tokens"):
+        check_adapters(lm, [adapters["strong"]], peft)
+
+
+def test_effect_below_rounding(
+    engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]
+) -> None:
+    """Neither passed nor blamed; in float32 the same adapter can be told (`test_sound_engine_passes`)."""
+    lm = engine(dtype="bfloat16")
+    assert engine_dtype(lm) == "bfloat16"
+    check_adapters(lm, [adapters["strong"]], peft)
+    with pytest.raises(FinError, match=r"adapter weak changes PEFT's answer .*cannot be told; pass dtype=float32"):
+        check_adapters(lm, [adapters["weak"]], peft)
+
+
+def test_answers_that_are_no_numbers(engine: Callable[..., FinHF], adapters: dict[str, Adapter]) -> None:
+    lm = engine()
+    lm._model.model.norm.weight.data *= float("nan")
+    with pytest.raises(FinError, match=r"the base model: .* not finite numbers, in float32"):
+        check_adapters(lm, [adapters["strong"]])
+
+
+def test_pruned_scores_are_not_compared(engine: Callable[..., FinHF], adapters: dict[str, Adapter]) -> None:
+    """A class that prunes is asked for exact scores, and prunes again afterwards."""
+
+    class Pruning(FinHF):
+        prune = True
+
+        def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
+            assert not self.prune
+            return super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
+
+    lm = engine(Pruning)
+    check_adapters(lm, [adapters["strong"]])
+    assert lm.prune
+
+
+def test_no_adapters_no_questions() -> None:
+    check_adapters(None, [])  # type: ignore[arg-type]
+
+
+def test_probe_fits_a_small_context_and_its_labels_have_tokens(demo_model_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(demo_model_path)
+    assert 60 <= len(tokenizer.encode(TEXT)) <= 100
