@@ -107,6 +107,24 @@ def test_a_model_from_the_hub_is_found_in_its_cache(
     assert "\n" not in str(error.value)
 
 
+def test_variables_that_choose_vllms_kernels(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = made_with(base, engine="fin_vllm")
+    for name in ("VLLM_LOGGING_LEVEL", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CACHE_ROOT", "VLLM_PORT"):
+        monkeypatch.setenv(name, "7")
+    assert made_with(base, engine="fin_vllm") == before
+    monkeypatch.setenv("VLLM_BATCH_INVARIANT", "1")
+    assert identity.changed(before, made_with(base, engine="fin_vllm")) == ["VLLM_BATCH_INVARIANT"]
+
+
+def test_vllm_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> str:
+        raise identity.PackageNotFoundError(name)
+
+    monkeypatch.setattr(identity, "version", none)
+    with pytest.raises(FinError, match="vLLM is not installed"):
+        identity.device_of("fin_vllm", None)
+
+
 def test_the_device_is_told_without_an_engine() -> None:
     cpu = identity.device_of("fin_hf", "cpu")
     assert cpu["type"] == "cpu" and cpu["name"]

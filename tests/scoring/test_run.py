@@ -69,6 +69,39 @@ def test_a_damaged_unit_is_asked_again_and_said(damage: str, world: World, capfd
     assert "is damaged" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--predict_only"],
+        ["--show_config"],
+        ["--write_out", "--num_fewshot", "1", "--fewshot_as_multiturn", "false"],
+        ["--metadata", "note=1", "--trust_remote_code"],
+    ],
+)
+def test_other_arguments_of_lm_evals(words: list[str], world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    world.run(*world.flags("one"), *words, tasks="first,reply")
+    before, printed = world.files(), capfd.readouterr()
+    assert printed.out.count("|reply") == 2 and ('"git_hash"' in printed.out) == ("--show_config" in words)
+    results = world.results("one")
+    assert results["configs"]["first"]["metadata"].get("note") == (1 if "--metadata" in words else None)
+    assert results["config"]["model_args"].get("trust_remote_code") is (True if "--metadata" in words else None)
+    assert ("bypass,none" in results["results"]["reply"]) == ("--predict_only" in words)
+    assert world.run(*world.flags("one"), *words, tasks="first,reply") == Asked()
+    assert world.files() == before
+
+
+def test_a_configuration_file(world: World) -> None:
+    file = world.root / "run.yaml"
+    settings = {"model": "fin_hf", "tasks": ["first"], "apply_chat_template": True, "device": "cpu", "batch_size": 4}
+    model = {"model_args": {"pretrained": str(world.base), "dtype": "float32"}, "output_path": str(world.output)}
+    file.write_text(json.dumps({**settings, **model, "include_path": str(world.root / "tasks")}))
+    command = read(*split(["--config", str(file), *world.flags("one")]))
+    asked = Asked()
+    run(command, lambda: counting(asked, command))
+    assert command.settings.model == "fin_hf" and [one.name for one in command.adapters] == ["one"]
+    assert world.results("one")["config"]["model_args"]["adapter_name"] == "one"
+
+
 def test_no_base(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(world.output)
     assert world.run("--no-base", *world.flags()).units == [f"{m} {t}" for m in ("one", "two") for t in TASKS]

@@ -40,6 +40,7 @@ def command(arguments: tuple[str, ...]) -> None:
     """  # noqa: D301 (click's mark, not a regex)
     if not arguments:
         click.echo(click.get_current_context().get_help())
+        click.echo("\n`fin eval --help` lists lm-eval's own arguments too.")
         return
     if set(arguments) & {"-h", "--help"} and not set(arguments) & {"ls", "validate"}:
         click.echo(click.get_current_context().get_help())

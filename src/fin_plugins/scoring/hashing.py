@@ -25,8 +25,8 @@ _LEFT_BY_TRAINING_TOO = frozenset({"trainer_state.json", "training_args.bin"})
 
 
 def digest(value: Any) -> str:
-    """The sha256 of a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """The sha256 of a JSON value, whatever the order of its keys; what is not JSON counts by its `repr`."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=repr)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -18,8 +18,11 @@ from fin_plugins.scoring.hashing import digest, hash_files, model_files
 _NAMES = frozenset({"pretrained", "tokenizer", "peft", "adapter_name", "download_dir", "cache_dir", "offload_folder"})
 _LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers", "peft")
 _ENGINES = {"fin_vllm": ("vllm",), "fin_hf": ("accelerate",)}
-# The one environment variable of vLLM that changes its arithmetic and is no argument.
-_ENVIRONMENT = ("VLLM_BATCH_INVARIANT",)
+# vLLM's environment variables choose kernels; these parts of their names are about other things.
+_NO_KERNEL = (
+    *("LOG", "USAGE", "TRACK", "STATS", "API_KEY", "TIMEOUT", "HOST", "PORT", "RPC", "MULTIPROC"),
+    *("CACHE_ROOT", "CACHE_PATH", "CACHE_DIR", "CONFIG_ROOT", "KVCACHE_SPACE", "RESERVED_CPU", "OMP_THREADS"),
+)
 _TOKENIZER_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py"]
 _FORMATS = (["*.safetensors"], ["*.bin", "*.pt", "*.gguf"])
 
@@ -50,7 +53,7 @@ def ingredients(
         "versions": _versions(engine),
         "code": _our_code(),
         "device": dict(device),
-        "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        "environment": _environment() if engine == "fin_vllm" else {},
         "base": _content(base, str(arguments.get("subfolder") or "")),
         "tokenizer": _content(_folder(str(tokenizer), arguments, "tokenizer")) if tokenizer else {},
         "adapter": hash_files(_adapter_files(adapter), adapter.path) if adapter else {},
@@ -77,9 +80,16 @@ def device_of(engine: str, asked: str | None) -> dict[str, str]:
     Args:
         engine: lm-eval's name of the model class.
         asked: lm-eval's `--device`; vLLM takes no notice of it.
+
+    Raises:
+        FinError: the engine's library is not installed.
     """
     if engine == "fin_vllm":
-        if version("vllm").endswith("+cpu"):
+        try:
+            cpu_build = version("vllm").endswith("+cpu")
+        except PackageNotFoundError as error:
+            raise FinError('vLLM is not installed: `pip install "fin-plugins[vllm]"`, or use --model fin_hf') from error
+        if cpu_build:
             return _cpu()
         from vllm.platforms import current_platform  # asks NVML: no CUDA context before vLLM's own processes start
 
@@ -155,6 +165,11 @@ def _snapshot(name: str, revision: Any, patterns: list[str], cache: Any, setting
             "give a folder, or download the model first"
         ) from error
     return Path(found)
+
+
+def _environment() -> dict[str, str]:
+    chosen = (name for name in os.environ if name.startswith("VLLM_") and not any(no in name for no in _NO_KERNEL))
+    return {name: os.environ[name] for name in sorted(chosen)}
 
 
 def _versions(engine: str) -> dict[str, str]:
