@@ -137,9 +137,36 @@ def test_factors_that_do_not_fit_each_other(folders: dict[str, Path], tmp_path: 
         check_base(found, "base", folders["base"])
 
 
+def test_a_folder_that_holds_the_model_no_more(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Only its name is left of the recorded base."""
+    (tmp_path / "SmolLM2").mkdir()
+    check_base(_recorded(folders, tmp_path / "a", str(tmp_path / "SmolLM2")), "org/smollm2", folders["base"])
+
+
+def test_a_base_in_pieces_and_a_quantised_one(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Shapes are put together from several files, and taken from the settings where the files hold packed weights."""
+    from safetensors.torch import load_file, save_file
+
+    pieces = shutil.copytree(folders["base"], tmp_path / "pieces")
+    weights = load_file(pieces / "model.safetensors")
+    (pieces / "model.safetensors").unlink()
+    for number, part in enumerate((sorted(weights)[::2], sorted(weights)[1::2])):
+        save_file({name: weights[name] for name in part}, pieces / f"model-0000{number}-of-00002.safetensors")
+    found = read_adapter("fomc", folders["adapter"])
+    check_base(found, "pieces", pieces, any_base=True)
+    packed = change_settings(shutil.copytree(folders["wide"], tmp_path / "packed"), quantization_config={})
+    with pytest.raises(FinError, match="packed has 32 x 32 there"):
+        check_base(found, "packed", packed, any_base=True)
+    same = change_settings(shutil.copytree(folders["base"], tmp_path / "same"), quantization_config={})
+    save_file({name: weights[name].reshape(-1) for name in weights}, same / "model.safetensors")
+    check_base(found, "same", same, any_base=True)
+
+
 def test_a_base_without_shapes(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "of our own"}')
     found = read_adapter("fomc", folders["adapter"])
     with pytest.raises(FinError, match="shows no shapes to compare it with"):
         check_base(found, found.base, tmp_path)
     check_base(found, found.base, tmp_path, any_base=True)
+    with pytest.raises(FinError, match="shows no shapes to compare it with"):
+        check_base(found, "model.gguf", tmp_path / "model.gguf", same=lambda *_: True)

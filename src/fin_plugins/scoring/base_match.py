@@ -53,7 +53,7 @@ def _check_name(adapter: Adapter, pretrained: str, base_folder: Path, same: Call
     recorded = Path(adapter.base).expanduser()
     if adapter.base == pretrained:
         return
-    if recorded.is_dir():
+    if (recorded / "config.json").is_file():
         if recorded.resolve() == base_folder.resolve() or same(recorded, base_folder):
             return
     elif _model_name(adapter.base) == _model_name(pretrained) != "":
@@ -161,6 +161,8 @@ def _base_shapes(folder: Path, wanted: Shapes) -> Shapes:
     Files leave out tied weights, pack quantised ones, and may use other names than the model has.
     """
     shapes: Shapes = {}
+    if not folder.is_dir():  # one file of weights, as GGUF
+        return shapes
     if "quantization_config" not in _base_config(folder):
         for file in sorted(folder.glob("*.safetensors")):
             shapes.update(header_shapes(file))
