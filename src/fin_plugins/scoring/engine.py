@@ -34,10 +34,18 @@ class Engine:
         self.object = None
 
 
-def default_engine(command: Command) -> Any:
-    """The object of lm-eval's class for the base model, with room for all adapters."""
+def model_class(name: str) -> Any:
+    """lm-eval's model class of this name; ours are known here with the start-up file switched off, too."""
     from lm_eval.api.registry import get_model
 
+    from fin_plugins.startup import register_models
+
+    register_models()
+    return get_model(name)
+
+
+def default_engine(command: Command) -> Any:
+    """The object of lm-eval's class for the base model, with room for all adapters."""
     settings = command.settings
     limits = engine_limits(command.adapters) if settings.model == "fin_vllm" else {}
     asked = command.base_arguments.get("max_lora_rank")
@@ -47,4 +55,4 @@ def default_engine(command: Command) -> Any:
             "--model_args, it is set from the adapters"
         )
     more = {name: getattr(settings, name) for name in ("batch_size", "max_batch_size", "device")}
-    return get_model(settings.model).create_from_arg_obj({**limits, **command.base_arguments}, more)
+    return model_class(settings.model).create_from_arg_obj({**limits, **command.base_arguments}, more)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.scoring.engine import model_class
 from fin_plugins.tasks.results import score_choice
 
 _FREE_OF_LABELS = ("generate_until", "loglikelihood_rolling")
@@ -24,9 +25,7 @@ def check_prune(tasks: Mapping[str, Any], engine: str) -> None:
     Raises:
         FinError: the class does not prune, or a task's metrics need more than the decision.
     """
-    from lm_eval.api.registry import get_model
-
-    if not getattr(get_model(engine), "supports_prune", False):
+    if not getattr(model_class(engine), "supports_prune", False):
         raise FinError(f"--prune: {engine} scores all labels anyway: leave it out, or use --model fin_vllm")
     for name, task in tasks.items():
         if task.OUTPUT_TYPE in _FREE_OF_LABELS or _decides(task):

@@ -86,7 +86,7 @@ class Evaluation:
     def _models(self) -> list[Model]:
         settings = self.command.settings
         base = self.command.base_arguments
-        batch = {name: getattr(settings, name) for name in ("batch_size", "max_batch_size")}
+        batch = {name: str(getattr(settings, name)) for name in ("batch_size", "max_batch_size")}
         device = identity.device_of(settings.model, settings.device)
         alone = [None] if self.command.base else []
         return [
