@@ -1,0 +1,127 @@
+"""`fin_hf`: lm-eval's Hugging Face class, with all labels of a document scored from one pass.
+
+lm-eval's `hf` computes the whole context again for every choice of more than one token, and the vocabulary at every
+position of it. Here the tokens that documents begin with are computed once, and each document's own tokens and all
+nodes of its label trie go through the model together, every node seeing the context and its own ancestors only.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lm_eval.api.registry import register_model
+from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapters import Adapter
+from fin_plugins.scoring.encoding import encode_pairs
+from fin_plugins.scoring.hf_adapters import attach, detach
+from fin_plugins.scoring.hf_trees import TreeHF
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+
+@register_model("fin_hf")
+class FinHF(TreeHF):
+    """lm-eval's `hf` with the same arguments and the same scores, and less work for a closed set of labels.
+
+    `batch_size` counts documents; with `auto` it is `max_batch_size`, halved where the device's memory does not
+    suffice. A further argument, `adapter_name=NAME`, is recorded in the result file.
+    """
+
+    supports_prune = False
+
+    def __init__(self, *arguments: Any, adapter_name: str = "", **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.truncated: dict[str, int] = {}
+        """Documents whose prompt did not fit and was cut, by task."""
+        self._base_parameters: int | None = None
+
+    @property
+    def prune(self) -> bool:
+        """Best-first walks are not offered: all nodes of a document are one pass."""
+        return False
+
+    @prune.setter
+    def prune(self, value: bool) -> None:
+        if value:
+            raise FinError("--prune has nothing to save with fin_hf, which asks all labels in one pass: leave it out")
+
+    def use_adapter(self, adapter: Adapter | None) -> None:
+        """Answer every later request by the base with `adapter`, or by the base alone (None).
+
+        Raises:
+            FinError: the adapter does not fit the base.
+        """
+        self.peft = str(adapter.path) if adapter else None
+        # Where lm-eval loads an adapter, it drops embeddings that no token of the tokenizer has.
+        self._known = len(self.tokenizer) if adapter else None
+        if adapter is None:
+            detach(self._model)
+            return
+        if self._base_parameters is None:
+            self._base_parameters = self._model.num_parameters()
+        self._model = attach(self._model, adapter)
+
+    def label_logprobs(self, prompts: list[list[int]]) -> list[list[float]]:
+        """Log-probabilities (nats) of each prompt's tokens, from the second on, given those before."""
+        found = []
+        for prompt in prompts:
+            logprobs = self._plain(tuple(prompt)).float().log_softmax(dim=-1)
+            after = torch.tensor(prompt[1:], device=logprobs.device)
+            found.append(logprobs[:-1].gather(-1, after[:, None]).squeeze(-1).tolist())
+        return found
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes into the result file's `config`."""
+        info = {**super().get_model_info(), "fin": {"truncated": dict(self.truncated), "pruned": False}}
+        if self.peft is None and self._base_parameters is not None:  # an idle adapter is not part of the base
+            info["model_num_parameters"] = self._base_parameters
+        return info
+
+    def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As lm-eval's, with every distinct string encoded once and cut documents counted."""
+        if self.enable_thinking or self.backend != "causal":
+            lengths = map(len, self._encode_many([request.args[0] for request in requests]))
+            self._count_cut(requests, [length > self.max_length for length in lengths])  # what the encoder takes
+            return super().loglikelihood(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+        pairs = [request.args for request in requests]
+        encoded = encode_pairs(pairs, self._encode_many, self.prefix_token_id)
+        room = self.max_length + 1  # the last token is only asked for
+        self._count_cut(requests, [len(context) + len(continuation) > room for context, continuation in encoded])
+        tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
+        return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
+
+    def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
+        """lm-eval's own, with cut documents counted."""
+        lengths = map(len, self._encode_many([request.args[0] for request in requests]))
+        rooms = [self._prompt_room(request.args[1]) for request in requests]
+        self._count_cut(requests, [length > room for length, room in zip(lengths, rooms, strict=True)])
+        return super().generate_until(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+
+    def _encode_many(self, string: list[str], add_special_tokens: bool | None = None) -> list[list[int]]:
+        """`tok_encode` of every string, in two calls of the tokenizer at most."""
+        begin = self.tokenizer.decode(self.prefix_token_id)
+        given = self.add_bos_token if add_special_tokens is None else add_special_tokens
+        settings = {} if given is None else {"add_special_tokens": given}
+        found: dict[int, list[int]] = {}
+        bos = [add_special_tokens is None and has_bos_prefix(text, begin) for text in string]
+        for flag, how in ((False, settings), (True, {"add_special_tokens": False})):
+            chosen = [index for index, has in enumerate(bos) if has == flag]
+            if chosen:
+                encoded = self.tokenizer([string[index] for index in chosen], return_attention_mask=False, **how)
+                found.update(zip(chosen, encoded["input_ids"], strict=True))
+        return [found[index] for index in range(len(string))]
+
+    def _prompt_room(self, settings: dict[str, Any]) -> int:
+        """Tokens of a prompt that lm-eval leaves uncut before it generates."""
+        wanted = normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"] if self.backend == "causal" else 0
+        room = int(self.max_length - wanted)
+        return min(room, self.tokenizer.model_max_length) if self.truncation else room
+
+    def _count_cut(self, requests: "list[Instance]", cut: Sequence[bool]) -> None:
+        documents = {(one.task_name or "", one.doc_id) for one, is_cut in zip(requests, cut, strict=True) if is_cut}
+        for task, number in Counter(task for task, _ in documents).items():
+            self.truncated[task] = self.truncated.get(task, 0) + number

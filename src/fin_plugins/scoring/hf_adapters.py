@@ -1,0 +1,51 @@
+"""LoRA adapters on a Hugging Face model by PEFT, one attached at a time; the base's own weights are never touched."""
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.adapters import Adapter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# PEFT's names for adapters: a user's name may hold a dot, which no PyTorch module's name may.
+_NUMBERS = itertools.count()
+
+
+def attach(model: "PreTrainedModel | Any", adapter: Adapter) -> Any:
+    """The model with `adapter` in use; an adapter attached before is dropped, so that memory does not grow with them.
+
+    Raises:
+        FinError: the adapter does not fit the model.
+    """
+    from peft import PeftModel
+
+    name = f"fin_{next(_NUMBERS)}"
+    try:
+        if not isinstance(model, PeftModel):
+            return PeftModel.from_pretrained(model, adapter.path, adapter_name=name).eval()
+        before = list(model.peft_config)
+        model.load_adapter(adapter.path, adapter_name=name)
+        model.base_model.enable_adapter_layers()
+        model.set_adapter(name, inference_mode=True)
+        for old in before:
+            model.delete_adapter(old)
+        return model.eval()
+    except (ValueError, RuntimeError, TypeError, KeyError, OSError) as error:
+        raise FinError(
+            f"adapter {adapter.name} ({adapter.path}) cannot be put on this base ({_first_line(error)}): "
+            f"it was trained on {adapter.base or 'another model'}; give that as pretrained="
+        ) from error
+
+
+def detach(model: "PreTrainedModel | Any") -> None:
+    """Let the base alone answer; the adapter stays loaded until another one is attached."""
+    from peft import PeftModel
+
+    if isinstance(model, PeftModel):
+        model.base_model.disable_adapter_layers()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

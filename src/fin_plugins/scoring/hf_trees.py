@@ -1,0 +1,134 @@
+"""lm-eval's `hf` with its scoring of tokens replaced by passes over whole label tries, wherever a model allows it."""
+
+import logging
+from typing import Any, cast
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from tqdm import tqdm
+
+from fin_plugins.scoring.documents import Document, Plan, Request, plan_documents
+from fin_plugins.scoring.hf_batches import in_order
+from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, tree_error
+from fin_plugins.scoring.hf_walk import Walk
+from fin_plugins.scoring.trie import Tokens
+
+log = logging.getLogger(__name__)
+
+
+class TreeHF(HFLM):
+    """Scores requests that share a context together; whatever does not fit goes lm-eval's own way, said once."""
+
+    _model: Any
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._said: set[str] = set()
+        self._misfit: str | None = None
+        """Why this model is not scored through trees: empty where it is, None before it was tried."""
+        self._known: int | None = None
+        """The vocabulary is cut to this many tokens; None: not cut."""
+
+    def _loglikelihood_tokens(
+        self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        if any(key is None for key, _, _ in requests):  # windows of loglikelihood_rolling: whole texts, no labels
+            theirs = super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
+            return cast("list[tuple[float, bool]]", theirs)
+        plan = self._plan(requests)
+        answers: dict[int, tuple[float, bool]] = {}
+        size = int((self.max_batch_size or 64) if self.batch_size == "auto" else self.batch_size)
+        total = sum(len(document.requests) for document in plan.documents)
+        with tqdm(total=total, disable=disable_tqdm or self.rank != 0 or not total, desc="Scoring labels") as bar:
+            for document, found in self._walk().answers(in_order(plan.documents), size, self.softmax_dtype):
+                for index, answer in zip(document.requests, found.scores(document.trie), strict=True):
+                    answers[index] = answer
+                    self.cache_hook.add_partial("loglikelihood", requests[index][0], answer)
+                bar.update(len(document.requests))
+        for reason, indices in plan.leftover.items():
+            self._say_once(len(indices), reason)
+            rest = [requests[index] for index in indices]
+            theirs = super()._loglikelihood_tokens(rest, disable_tqdm=disable_tqdm, override_bs=override_bs)
+            answers.update(zip(indices, theirs, strict=True))
+        return [answers[index] for index in range(len(requests))]
+
+    def _plan(self, requests: list[Request]) -> Plan:
+        plan = Plan()
+        if self.backend != "causal":
+            plan.leave("an encoder-decoder model has no cache of the context", range(len(requests)))
+        elif self.batch_size == "auto" and self.world_size > 1:
+            # Finding a batch size, lm-eval waits for all processes: either all of them come there, or none.
+            plan.leave("batch_size=auto over several processes", range(len(requests)))
+        else:
+            plan = plan_documents(requests, self.max_length + 1, self._cost)
+        if plan.documents and (why := self._unfit()):
+            _leave(plan, plan.documents, why)
+        if plan.documents and (most := exact_length(self._text_config)):
+            long = [document for document in plan.documents if _length(document) > most]
+            _leave(plan, long, f"longer than {most} tokens, where this model's attention changes")
+        return plan
+
+    def _cost(self, document: Document) -> tuple[int, int]:
+        """Positions computed our way and lm-eval's way, a position whose vocabulary is computed counted twice."""
+        length, continuations = len(document.context), document.trie.continuations
+        nodes = len(document.trie.edges)
+        inputs = [continuation[:-1] for continuation in continuations]
+        passes = set(inputs) if self.logits_cache else inputs
+        return length + nodes - 1 + nodes, 2 * sum(length + len(labels) for labels in passes)
+
+    def _unfit(self) -> str:
+        """Why this model cannot be scored through trees, empty where it can; tried once."""
+        if self._misfit is None:
+            try:
+                error = tree_error(self._walk().answers, self._plain, self._vocabulary)
+            except Exception as reason:  # whatever an architecture makes of inputs that it was not written for
+                self._misfit = f"this model takes no tree masks ({type(reason).__name__}: {reason})".splitlines()[0]
+            else:
+                fits = error <= TOLERANCE.get(self._dtype, max(TOLERANCE.values()))
+                self._misfit = "" if fits else f"this model's passes with a tree mask are off by {error:.2g}"
+        return self._misfit
+
+    def _walk(self) -> Walk:
+        mask = torch.bool if self._text_config._attn_implementation == "sdpa" else self._dtype
+        return Walk(self._call, self.device, mask, self._vocabulary)
+
+    def _call(self, **inputs: Any) -> torch.Tensor:
+        kind, dtype = self.device.type, self.mixed_precision_dtype
+        with torch.no_grad(), torch.autocast(kind, dtype=dtype, enabled=dtype is not None):
+            return self.model(**inputs).logits[..., : self._known]
+
+    def _model_call(self, *inputs: Any, **named: Any) -> torch.Tensor:
+        return super()._model_call(*inputs, **named)[..., : self._known]
+
+    def _plain(self, tokens: Tokens) -> torch.Tensor:
+        """Logits [length, vocabulary] of a text, as lm-eval computes them."""
+        return self._model_call(torch.tensor([tokens], device=self.device))[0]
+
+    @property
+    def _text_config(self) -> Any:
+        return self.model.config.get_text_config()
+
+    @property
+    def _vocabulary(self) -> int:
+        return min(self._text_config.vocab_size, self._known or self._text_config.vocab_size)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.mixed_precision_dtype or self.model.get_input_embeddings().weight.dtype
+
+    def _say_once(self, count: int, reason: str) -> None:
+        if reason not in self._said:
+            self._said.add(reason)
+            log.warning("fin_hf: %d requests go lm-eval's own way, one pass a choice: %s", count, reason)
+
+
+def _leave(plan: Plan, documents: list[Document], why: str) -> None:
+    """Take `documents` out of the plan, for lm-eval's own path."""
+    gone = {document.requests for document in documents}
+    plan.documents = [document for document in plan.documents if document.requests not in gone]
+    if gone:
+        plan.leave(why, [index for requests in gone for index in requests])
+
+
+def _length(document: Document) -> int:
+    return len(document.context) + max(map(len, document.trie.continuations))

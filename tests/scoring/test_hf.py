@@ -1,0 +1,254 @@
+"""`fin_hf` against lm-eval's own `hf` class: the same scores, fewer tokens computed."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lm_eval.api.model import CachingLM
+from lm_eval.models.huggingface import HFLM
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from fin_plugins.errors import FinError
+from fin_plugins.scoring.hf import FinHF
+from tests.scoring.tiny import SIZES, close, instances, save_tiny
+
+VOCABULARY = 320
+LABELS = [" up", " down", " d", " do", " unchanged", " up"]  # prefixes of one another, one token, two equal
+STEM = "What happened to the gold price? Answer up, down or unchanged. " * 2
+TEXTS = [
+    STEM,
+    STEM + "It rose.",
+    STEM + "It fell, then rose, then fell again, and closed where it began.",
+    "Gold:",
+    "x",
+]
+PAIRS = [(text, label) for text in TEXTS for label in LABELS]
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = LlamaConfig(
+        **SIZES, num_key_value_heads=2, vocab_size=VOCABULARY, max_position_embeddings=256, initializer_range=0.4
+    )
+    return save_tiny(tmp_path_factory.mktemp("tiny"), tiny_models["base"], LlamaForCausalLM, config)
+
+
+@pytest.fixture(scope="module")
+def ours(folder: Path) -> FinHF:
+    return FinHF(pretrained=str(folder), device="cpu", batch_size=3)
+
+
+@pytest.fixture(scope="module")
+def stock(folder: Path) -> HFLM:
+    # lm-eval's cache of logits takes the wrong position where one request's context is another's context and label.
+    return HFLM(pretrained=str(folder), device="cpu", batch_size=3, logits_cache=False)
+
+
+tokens = st.integers(0, VOCABULARY - 1)
+few = st.integers(5, 8)  # a small alphabet: labels that are prefixes of one another, and equal ones
+contexts = st.tuples(st.integers(0, 90), st.lists(tokens, max_size=12), few).map(
+    lambda drawn: [(7 * place) % VOCABULARY for place in range(drawn[0])] + drawn[1] + [drawn[2]]
+)
+labels = st.lists(st.lists(few, min_size=1, max_size=4), min_size=1, max_size=7)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(documents=st.lists(st.tuples(contexts, labels), min_size=1, max_size=7), size=st.integers(1, 4))
+def test_random_tries_behind_random_contexts(ours: FinHF, stock: HFLM, documents: list, size: int) -> None:
+    ours.batch_size_per_gpu = size
+    requests = [(("", ""), context, label) for context, choices in documents for label in choices]
+    answers = ours._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert close(answers, stock._loglikelihood_tokens(requests, disable_tqdm=True))
+    assert ours._unfit() == ""
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, "auto"])
+def test_texts_of_very_different_lengths(folder: Path, stock: HFLM, size: int | str) -> None:
+    requests = instances([*PAIRS, ("", " up"), ("", " down"), ("ends in space \n ", "up"), (" ", "up")])
+    ours = FinHF(pretrained=str(folder), device="cpu", batch_size=size)
+    answers = ours.loglikelihood(requests, disable_tqdm=True)
+    assert close(answers, stock.loglikelihood(requests, disable_tqdm=True))
+    assert not ours._said
+
+
+def test_greedy_continuations_are_told(ours: FinHF, stock: HFLM) -> None:
+    context = stock.tok_encode(STEM)
+    text = list(context)
+    for _ in range(4):
+        text.append(int(stock._model_call(torch.tensor([text]))[0, -1].argmax()))
+    found = text[len(context) :]
+    other = [*found[:3], (found[3] + 1) % VOCABULARY]
+    requests = [(("", ""), context, label) for label in (found, found[:1], found[:3], other, [other[-1]])]
+    answers = ours._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert close(answers, stock._loglikelihood_tokens(requests, disable_tqdm=True))
+    assert [greedy for _, greedy in answers] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "setting", [{"attn_implementation": "eager"}, {"dtype": "bfloat16"}, {"softmax_dtype": "float64"}]
+)
+def test_other_settings(folder: Path, setting: dict[str, str]) -> None:
+    requests = instances(PAIRS)
+    ours = FinHF(pretrained=str(folder), device="cpu", batch_size=4, **setting)
+    theirs = HFLM(pretrained=str(folder), device="cpu", batch_size=4, **setting).loglikelihood(requests)
+    tolerance = 0.5 if setting == {"dtype": "bfloat16"} else 1e-4
+    pairs = zip(ours.loglikelihood(requests), theirs, strict=True)
+    assert all(abs(found - expected) <= tolerance for (found, _), (expected, _) in pairs)
+    assert ours._unfit() == ""
+
+
+def test_shared_tokens_and_labels_are_computed_once(ours: FinHF) -> None:
+    shapes: list[tuple[int, int]] = []
+    handle = ours.model.register_forward_pre_hook(
+        lambda _, __, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    ours.batch_size_per_gpu = 3
+    assert ours._unfit() == ""
+    shapes.clear()
+    try:
+        requests = [(("", ""), [*range(100), 200 + text], [9, label]) for text in range(6) for label in (1, 2, 3)]
+        ours._loglikelihood_tokens(requests, disable_tqdm=True)
+    finally:
+        handle.remove()
+    # The shared 100 tokens; then the root (the context's last token) and the one inner node of three documents, twice.
+    assert shapes == [(1, 100), (3, 2), (3, 2)]
+
+
+def test_smaller_batches_where_memory_does_not_suffice(ours: FinHF, stock: HFLM) -> None:
+    sizes: list[int] = []
+
+    def small_device(_: object, __: object, inputs: dict[str, torch.Tensor]) -> None:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    ours.batch_size_per_gpu = 5
+    assert ours._unfit() == ""
+    handle = ours.model.register_forward_pre_hook(small_device, with_kwargs=True)
+    try:
+        answers = ours.loglikelihood(instances(PAIRS), disable_tqdm=True)
+    finally:
+        handle.remove()
+    assert close(answers, stock.loglikelihood(instances(PAIRS), disable_tqdm=True))
+    assert max(sizes) == 5
+    assert sizes.count(5) == 1
+
+
+def test_labels_of_many_nodes_make_small_batches(ours: FinHF, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fin_plugins.scoring.hf_walk.MOST_LOGITS", 10 * VOCABULARY)
+    widths: list[int] = []
+    handle = ours.model.register_forward_pre_hook(
+        lambda _, __, inputs: widths.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    ours.batch_size_per_gpu = 8
+    assert ours._unfit() == ""
+    widths.clear()
+    try:  # four nodes a document
+        ours._loglikelihood_tokens([(("", ""), [1, 2, text], [1, 2, 3, 4]) for text in range(5)], disable_tqdm=True)
+    finally:
+        handle.remove()
+    assert widths == [2, 2, 1]
+
+
+def test_cut_prompts_are_counted_and_scored_as_lm_eval_does(folder: Path) -> None:
+    ours, stock = (kind(pretrained=str(folder), device="cpu", batch_size=4, max_length=96) for kind in (FinHF, HFLM))
+    requests = instances(PAIRS)
+    lengths = {text: max(len(ours.tok_encode(text + label)) for label in LABELS) for text in TEXTS}
+    too_long = [text for text in TEXTS if lengths[text] > 97]
+    assert 0 < len(too_long) < len(TEXTS)
+    assert close(ours.loglikelihood(requests), stock.loglikelihood(requests))
+    assert ours.truncated == {"task": len(too_long)}
+    exact = [
+        (("", ""), list(range(95)), [1, 2]),
+        (("", ""), list(range(95)), [1, 3]),
+    ]  # 97 tokens: the last is not read
+    assert close(ours._loglikelihood_tokens(exact), stock._loglikelihood_tokens(exact))
+    assert ours._said == {"longer than the model's context"}
+
+
+def test_cut_prompts_of_generation_are_counted(folder: Path) -> None:
+    ours = FinHF(pretrained=str(folder), device="cpu", batch_size=2, max_length=96)
+    asked = {"until": ["\n"], "max_gen_toks": 8}
+    room = "y" * 87  # and the token that begins a text: 88 = 96 - 8
+    requests = instances([(room, asked), (room + "y", asked), ("z", asked)], "generate_until", "gen")
+    replies = ours.generate_until(requests, disable_tqdm=True)
+    assert ours.truncated == {"gen": 1}
+    assert replies == HFLM(pretrained=str(folder), device="cpu", batch_size=2, max_length=96).generate_until(requests)
+    assert ours.get_model_info()["fin"] == {"truncated": {"gen": 1}, "pruned": False}
+
+
+def test_rolling_is_lm_evals_own(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    requests = instances([(STEM * 3,), ("short",)], "loglikelihood_rolling")
+    ours, stock = (kind(pretrained=str(folder), device="cpu", batch_size=2) for kind in (FinHF, HFLM))
+    with caplog.at_level(logging.WARNING, "fin_plugins"):
+        assert ours.loglikelihood_rolling(requests) == stock.loglikelihood_rolling(requests)
+    assert not caplog.records
+
+
+def test_a_continuation_without_tokens_fails_as_in_lm_eval(ours: FinHF, stock: HFLM) -> None:
+    for model in (ours, stock):
+        with pytest.raises(AssertionError):
+            model.loglikelihood(instances([("text", "")]), disable_tqdm=True)
+
+
+def test_no_requests(ours: FinHF) -> None:
+    assert ours.loglikelihood([], disable_tqdm=True) == []
+
+
+def test_answers_go_into_lm_evals_cache(ours: FinHF, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache.db")
+    hook = ours.cache_hook
+    try:
+        first = CachingLM(ours, cache).loglikelihood(instances(PAIRS[:6]))
+        CachingLM(ours, cache)  # sets the hook, which writes while requests run
+        more = ours.loglikelihood(instances(PAIRS[6:12]))
+    finally:
+        ours.set_cache_hook(hook)
+    calls: list[object] = []
+    handle = ours.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    try:
+        assert CachingLM(ours, cache).loglikelihood(instances(PAIRS[:12])) == first + more
+    finally:
+        handle.remove()
+        ours.set_cache_hook(hook)
+    assert not calls
+
+
+def test_probe_agrees_with_the_scores(ours: FinHF) -> None:
+    context, label = ours.tok_encode(STEM), ours.tok_encode(" down", add_special_tokens=False)
+    (logprobs,) = ours.label_logprobs([context + label])
+    assert len(logprobs) == len(context) + len(label) - 1
+    requests = [(("", ""), context, label), (("", ""), context, label[:1])]
+    (score, _), _ = ours._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert sum(logprobs[-len(label) :]) == pytest.approx(score, abs=1e-4)
+
+
+def test_pruning_is_refused(ours: FinHF) -> None:
+    assert FinHF.supports_prune is False
+    ours.prune = False
+    with pytest.raises(FinError, match="--prune"):
+        ours.prune = True
+
+
+STRINGS = st.lists(st.text(max_size=8) | st.sampled_from(["<s>", "<s> a", " ", "", "</s>"]), max_size=6)
+
+
+@pytest.mark.parametrize("bos", [None, True, False])
+@pytest.mark.parametrize("name", ["base", "demo"])
+def test_many_strings_are_encoded_as_one_by_one(
+    name: str, bos: bool | None, folder: Path, demo_model_path: Path
+) -> None:
+    tokenizer = str(demo_model_path if name == "demo" else folder)
+    model = FinHF(pretrained=str(folder), tokenizer=tokenizer, device="cpu", add_bos_token=bos)
+
+    @settings(max_examples=40, deadline=None)
+    @given(strings=STRINGS)
+    def same(strings: list[str]) -> None:
+        assert model._encode_many(strings) == [model.tok_encode(one) for one in strings]
+        bare = model._encode_many(strings, add_special_tokens=False)
+        assert bare == [model.tok_encode(one, add_special_tokens=False) for one in strings]
+
+    same()
