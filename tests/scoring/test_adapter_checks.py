@@ -1,5 +1,6 @@
 """The checks of a running engine, on engines that really misbehave: each ignores, halves or mixes up an adapter."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_one_ignored_adapter_among_others(engine: Callable[..., FinHF], adapters
     applied = lm.use_adapter
     lm.use_adapter = lambda adapter: applied(None if adapter and adapter.name == "other" else adapter)
     with pytest.raises(FinError, match="adapter other does not change"):
+        check_adapters(lm, [adapters["strong"], adapters["other"]])
+
+
+def test_one_adapter_taken_for_another(
+    engine: Callable[..., FinHF], adapters: dict[str, Adapter], tmp_path: Path
+) -> None:
+    lm = engine()
+    copy = read_adapter("copy", shutil.copytree(adapters["strong"].path, tmp_path / "copy"))
+    check_adapters(lm, [adapters["strong"], copy])
+    applied = lm.use_adapter
+    lm.use_adapter = lambda adapter: applied(adapter and adapters["strong"])
+    with pytest.raises(FinError, match=r"adapters strong and other are different files and give the very same answers"):
         check_adapters(lm, [adapters["strong"], adapters["other"]])
 
 

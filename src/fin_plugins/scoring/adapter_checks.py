@@ -6,7 +6,8 @@ All distances are root mean squares in nats over the tokens of the probe's text,
 from collections.abc import Mapping, Sequence
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.adapters import WEIGHTS, Adapter
+from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter
+from fin_plugins.scoring.hashing import hash_files
 from fin_plugins.scoring.probe import Answers, Engine, ask, distance, engine_dtype
 from fin_plugins.scoring.reference import Reference
 from fin_plugins.scoring.servable import untrained
@@ -31,16 +32,20 @@ def check_adapters(lm: Engine, adapters: Sequence[Adapter], references: Mapping[
         references: PEFT's answers by the adapter's name (`reference.references`); where given they are compared too.
 
     Raises:
-        FinError: an adapter changes nothing, is not applied on the way labels are scored, or disagrees with PEFT.
+        FinError: an adapter changes nothing, answers as another, is not there when labels are scored, or PEFT disagrees.
     """
     if not adapters:
         return
     dtype = engine_dtype(lm)
     try:
         base, again = ask(lm, None), ask(lm, None)
+        seen: list[tuple[Adapter, Answers]] = []
         for adapter in adapters:
             adapted = ask(lm, adapter)
             check_change(adapter, base, again, adapted)
+            for other, answers in seen:
+                check_distinct(other, adapter, answers, adapted)
+            seen.append((adapter, adapted))
             check_scoring(adapter, base, adapted, dtype)
             if references is not None:
                 check_agreement(adapter, base, adapted, references[adapter.name], dtype)
@@ -67,6 +72,22 @@ def check_change(adapter: Adapter, base: Answers, again: Answers, adapted: Answe
         f"adapter {adapter.name} does not change the engine's answers (by {change:.2g} nats on the probe, where two "
         f"runs of the base differ by {noise:.2g}), though its weights are not zero: the engine ignores it; {_MEND}"
     )
+
+
+def check_distinct(first: Adapter, second: Adapter, one: Answers, other: Answers) -> None:
+    """Check that two adapters with different weights do not give the same answers, to the last bit.
+
+    Raises:
+        FinError: they do.
+    """
+    if one.text != other.text:
+        return
+    hashes = [hash_files([adapter.path / CONFIG, adapter.path / WEIGHTS], adapter.path) for adapter in (first, second)]
+    if hashes[0] != hashes[1]:
+        raise FinError(
+            f"adapters {first.name} and {second.name} are different files and give the very same answers: the engine "
+            f"takes one for the other; score them in two runs, or {_MEND}"
+        )
 
 
 def check_scoring(adapter: Adapter, base: Answers, adapted: Answers, dtype: str) -> None:
