@@ -32,7 +32,7 @@ def check_adapters(lm: Engine, adapters: Sequence[Adapter], references: Mapping[
         references: PEFT's answers by the adapter's name (`reference.references`); where given they are compared too.
 
     Raises:
-        FinError: an adapter changes nothing, answers as another, is not there when labels are scored, or PEFT disagrees.
+        FinError: an adapter changes nothing, answers as another, is not there for the labels, or PEFT disagrees.
     """
     if not adapters:
         return
