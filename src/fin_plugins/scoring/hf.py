@@ -16,11 +16,12 @@ from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.encoding import encode_pairs
-from fin_plugins.scoring.hf_adapters import attach, detach
+from fin_plugins.scoring.hf_adapters import attach, cut_vocabulary, detach
 from fin_plugins.scoring.hf_trees import TreeHF
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
+    from torch.utils.hooks import RemovableHandle
 
 
 @register_model("fin_hf")
@@ -38,6 +39,7 @@ class FinHF(TreeHF):
         self.truncated: dict[str, int] = {}
         """Documents whose prompt did not fit and was cut, by task."""
         self._base_parameters: int | None = None
+        self._cut: RemovableHandle | None = None
 
     @property
     def prune(self) -> bool:
@@ -56,14 +58,17 @@ class FinHF(TreeHF):
             FinError: the adapter does not fit the base.
         """
         self.peft = str(adapter.path) if adapter else None
-        # Where lm-eval loads an adapter, it drops embeddings that no token of the tokenizer has.
-        self._known = len(self.tokenizer) if adapter else None
+        if self._cut is not None:
+            self._cut.remove()
+            self._cut = None
         if adapter is None:
             detach(self._model)
             return
         if self._base_parameters is None:
             self._base_parameters = self._model.num_parameters()
         self._model = attach(self._model, adapter)
+        # Where lm-eval loads an adapter, it drops the embeddings that no token of the tokenizer has.
+        self._cut = cut_vocabulary(self._model, len(self.tokenizer))
 
     def label_logprobs(self, prompts: list[list[int]]) -> list[list[float]]:
         """Log-probabilities (nats) of each prompt's tokens, from the second on, given those before."""

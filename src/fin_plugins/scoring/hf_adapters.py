@@ -1,12 +1,13 @@
 """LoRA adapters on a Hugging Face model by PEFT, one attached at a time; the base's own weights are never touched."""
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 
 if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
     from transformers import PreTrainedModel
 
 # PEFT's names for adapters: a user's name may hold a dot, which no PyTorch module's name may.
@@ -45,6 +46,18 @@ def detach(model: "PreTrainedModel | Any") -> None:
 
     if isinstance(model, PeftModel):
         model.base_model.disable_adapter_layers()
+
+
+def cut_vocabulary(model: Any, size: int) -> "RemovableHandle":
+    """Have the model's answers, generation included, be about its first `size` tokens only, until `remove()`."""
+    from peft import PeftModel
+
+    def cut(_model: Any, _inputs: Any, output: Any) -> Any:
+        output.logits = output.logits[..., :size]
+        return output
+
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    return cast("RemovableHandle", inner.register_forward_hook(cut))
 
 
 def _first_line(error: Exception) -> str:

@@ -40,7 +40,7 @@ def tree_error(walk: Walk, plain: Callable[[Tokens], torch.Tensor], vocabulary: 
     Args:
         walk: as `hf_walk.Walk.answers`.
         plain: logits [length, vocabulary] of a text, without cache and mask.
-        vocabulary: number of tokens the model knows.
+        vocabulary: the probe's tokens are below it.
     """
     seen: list[torch.Tensor] = []
     errors: list[float] = []
@@ -68,7 +68,8 @@ def exact_length(config: Any) -> int | None:
     Returns:
         The number of tokens, None where there is no such bound.
     """
-    bounds = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    layers = getattr(config, "per_layer_config", None) or [config]  # transformers 5: layers may differ
+    bounds = [getattr(layer, name, None) for layer in layers for name in ("sliding_window", "attention_chunk_size")]
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     for settings in (rope, *(part for part in rope.values() if isinstance(part, dict))):
         if settings.get("rope_type", settings.get("type")) in ("dynamic", "longrope"):

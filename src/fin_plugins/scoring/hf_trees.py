@@ -26,8 +26,6 @@ class TreeHF(HFLM):
         self._said: set[str] = set()
         self._misfit: str | None = None
         """Why this model is not scored through trees: empty where it is, None before it was tried."""
-        self._known: int | None = None
-        """The vocabulary is cut to this many tokens; None: not cut."""
 
     def _loglikelihood_tokens(
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
@@ -80,7 +78,8 @@ class TreeHF(HFLM):
         """Why this model cannot be scored through trees, empty where it can; tried once."""
         if self._misfit is None:
             try:
-                error = tree_error(self._walk().answers, self._plain, self._vocabulary)
+                known = min(self._text_config.vocab_size, len(self.tokenizer))
+                error = tree_error(self._walk().answers, self._plain, known)
             except Exception as reason:  # whatever an architecture makes of inputs that it was not written for
                 self._misfit = f"this model takes no tree masks ({type(reason).__name__}: {reason})".splitlines()[0]
             else:
@@ -90,15 +89,12 @@ class TreeHF(HFLM):
 
     def _walk(self) -> Walk:
         mask = torch.bool if self._text_config._attn_implementation == "sdpa" else self._dtype
-        return Walk(self._call, self.device, mask, self._vocabulary)
+        return Walk(self._call, self.device, mask, self._text_config.vocab_size)
 
     def _call(self, **inputs: Any) -> torch.Tensor:
         kind, dtype = self.device.type, self.mixed_precision_dtype
         with torch.no_grad(), torch.autocast(kind, dtype=dtype, enabled=dtype is not None):
-            return self.model(**inputs).logits[..., : self._known]
-
-    def _model_call(self, *inputs: Any, **named: Any) -> torch.Tensor:
-        return super()._model_call(*inputs, **named)[..., : self._known]
+            return self.model(**inputs).logits
 
     def _plain(self, tokens: Tokens) -> torch.Tensor:
         """Logits [length, vocabulary] of a text, as lm-eval computes them."""
@@ -107,10 +103,6 @@ class TreeHF(HFLM):
     @property
     def _text_config(self) -> Any:
         return self.model.config.get_text_config()
-
-    @property
-    def _vocabulary(self) -> int:
-        return min(self._text_config.vocab_size, self._known or self._text_config.vocab_size)
 
     @property
     def _dtype(self) -> torch.dtype:
