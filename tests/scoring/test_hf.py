@@ -100,12 +100,13 @@ def test_other_settings(folder: Path, setting: dict[str, str]) -> None:
     assert ours._unfit() == ""
 
 
-def test_shared_tokens_and_labels_are_computed_once(ours: FinHF) -> None:
+@pytest.mark.parametrize(("size", "passes"), [(3, 2), (1, 6)])
+def test_shared_tokens_and_labels_are_computed_once(ours: FinHF, size: int, passes: int) -> None:
     shapes: list[tuple[int, int]] = []
     handle = ours.model.register_forward_pre_hook(
         lambda _, __, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
-    ours.batch_size_per_gpu = 3
+    ours.batch_size_per_gpu = size
     assert ours._unfit() == ""
     shapes.clear()
     try:
@@ -113,8 +114,8 @@ def test_shared_tokens_and_labels_are_computed_once(ours: FinHF) -> None:
         ours._loglikelihood_tokens(requests, disable_tqdm=True)
     finally:
         handle.remove()
-    # The shared 100 tokens; then the root (the context's last token) and the one inner node of three documents, twice.
-    assert shapes == [(1, 100), (3, 2), (3, 2)]
+    # The shared 100 tokens; then each document's root (the context's last token) and its one inner node.
+    assert shapes == [(1, 100)] + passes * [(size, 2)]
 
 
 def test_smaller_batches_where_memory_does_not_suffice(ours: FinHF, stock: HFLM) -> None:
