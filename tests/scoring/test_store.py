@@ -107,7 +107,7 @@ def test_what_has_changed_is_named(tmp_path: Path) -> None:
     asked = ("base", "fin_fomc", "loglikelihood")
     assert store.why_missing(*asked, MADE_WITH) == []
     store.write("k", UNIT, MADE_WITH)
-    assert store.why_missing(*asked, MADE_WITH) == ["the requests"]
+    assert store.why_missing(*asked, MADE_WITH) == ["requests, --prune or --seed"]
     other = {**MADE_WITH, "arguments": {"dtype": "bfloat16"}, "base": {"model.safetensors": "2"}}
     assert store.why_missing(*asked, other) == ["dtype", "base model.safetensors"]
     assert store.why_missing("base", "fin_fpb", "loglikelihood", MADE_WITH) == []

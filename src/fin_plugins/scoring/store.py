@@ -129,7 +129,7 @@ class Store:
             before = json.loads((self.folder / "models" / f"{latest}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
             return []
-        return changed(before, made_with) or ["the requests"]
+        return changed(before, made_with) or ["requests, --prune or --seed"]
 
     def verified(self, identity: str) -> bool:
         """Whether a model with these ingredients agreed with PEFT on this engine before."""
