@@ -40,7 +40,7 @@ def test_our_flags_need_our_classes(model: list[str], passed: list[list[str]]) -
 @pytest.mark.parametrize("model", ["fin_vllm", "fin_hf"])
 def test_our_classes_go_to_our_runner(model: str, passed: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     commands = []
-    monkeypatch.setattr("fin_plugins.scoring.run.run", commands.append)
+    monkeypatch.setattr("fin_plugins.evaluation.run.run", commands.append)
     words = ["--model", model, "--model_args", "pretrained=x,dtype=float32", "--tasks", "fin,fin_gen", "--limit", "3"]
     ran = CliRunner().invoke(fin, ["eval", *words, "--output_path", "o", "--no-base", "--adapter", "a=/no/such"])
     assert isinstance(ran.exception, FinError) and "adapter a" in str(ran.exception)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scoring.making import adapter
+from tests.evaluation.making import adapter
 
 pytestmark = pytest.mark.prove
 

@@ -45,13 +45,13 @@ def command(arguments: tuple[str, ...]) -> None:
     if set(arguments) & {"-h", "--help"} and not set(arguments) & {"ls", "validate"}:
         click.echo(click.get_current_context().get_help())
         click.echo("\nAll other arguments are lm-eval's own:\n")
-    from fin_plugins.scoring.command import MODELS, model_of, read, split
+    from fin_plugins.evaluation.command import MODELS, model_of, read, split
     from fin_plugins.tasks.harness import run_lm_eval
 
     flags, rest = split(arguments)
     model = model_of(rest)
     if model in MODELS and not set(rest) & {"-h", "--help"}:
-        from fin_plugins.scoring.run import run
+        from fin_plugins.evaluation.run import run
 
         run(read(flags, rest))
         return

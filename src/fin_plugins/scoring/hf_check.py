@@ -15,9 +15,10 @@ from fin_plugins.scoring.documents import Document
 from fin_plugins.scoring.hf_walk import Answers
 from fin_plugins.scoring.trie import Tokens, label_trie
 
-# Largest `tree_error` taken for rounding. SmolLM2-135M has 3e-6 in float32, 0.005 in float16, 0.04 in bfloat16; where
-# positions are off by one, or a node sees padding or its neighbours, it has 0.19 and more.
-TOLERANCE = {torch.float64: 5e-4, torch.float32: 5e-4, torch.float16: 0.05, torch.bfloat16: 0.1}
+# Largest `tree_error` taken for rounding. SmolLM2-135M (30 layers) has 3e-6 in float32, 0.005 in float16 and 0.04 in
+# bfloat16, random models of 48 layers up to 0.07; where positions are off by one, or a node sees padding or its
+# neighbours, SmolLM2 has 0.19 and more.
+TOLERANCE = {torch.float64: 5e-4, torch.float32: 5e-4, torch.float16: 0.05, torch.bfloat16: 0.15}
 
 Walk = Callable[[Sequence[Document], int, torch.dtype, int], Iterator[tuple[Document, Answers]]]
 

@@ -49,7 +49,7 @@ class Answers:
         ]
 
 
-class Prefix(DynamicCache):  # type: ignore[misc]
+class Prefix(DynamicCache):
     """The first tokens of a cached text, for every document of a batch; it only lends, and keeps nothing new."""
 
     def __init__(self, cache: DynamicCache, length: int) -> None:

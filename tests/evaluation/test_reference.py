@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring import reference
+from fin_plugins.evaluation import reference
 from fin_plugins.scoring.adapters import Adapter, read_adapter
-from tests.scoring.making import adapter, change_settings, llama
+from tests.evaluation.making import adapter, change_settings, llama
 
 TOKENS = list(range(3, 40))
 

@@ -20,9 +20,9 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_match import header_shapes
+from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter
-from fin_plugins.scoring.base_match import header_shapes
-from fin_plugins.scoring.hashing import digest, hash_files, model_files
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fin-reference-") as folder:
         out = Path(folder) / "answers.json"
         done = subprocess.run(
-            [sys.executable, "-m", "fin_plugins.scoring.reference", str(out)],
+            [sys.executable, "-m", "fin_plugins.evaluation.reference", str(out)],
             input=json.dumps(job),
             text=True,
             capture_output=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scoring.running import TASKS, World, make_world
+from tests.evaluation.running import TASKS, World, make_world
 
 
 @pytest.fixture(scope="session")

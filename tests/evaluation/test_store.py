@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.store import Store, Unit, unit_key
-from fin_plugins.scoring.units import Settings
+from fin_plugins.evaluation.store import Store, Unit, unit_key
+from fin_plugins.evaluation.units import Settings
 
 MADE_WITH = {"arguments": {"dtype": "float32"}, "base": {"model.safetensors": "1"}, "engine": "fin_vllm"}
 UNIT = Unit("base", "fin_fomc", "loglikelihood", [[-1.5, True], [-2.25, None]], 1, 0, {"max_length": 64})

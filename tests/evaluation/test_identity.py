@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring import hashing, identity
+from fin_plugins.evaluation import hashing, identity
+from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import read_adapter
-from fin_plugins.scoring.hashing import digest, hash_files, model_files
-from tests.scoring.making import adapter
+from tests.evaluation.making import adapter
 
 DEVICE = {"type": "cpu", "name": "one"}
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.command import read, split
-from fin_plugins.scoring.run import run
-from tests.scoring.making import adapter, change_settings
-from tests.scoring.running import TASKS, Asked, World, counting
+from fin_plugins.evaluation.command import read, split
+from fin_plugins.evaluation.run import run
+from tests.evaluation.making import adapter, change_settings
+from tests.evaluation.running import TASKS, Asked, World, counting
 
 pytestmark = pytest.mark.usefixtures("quick")
 

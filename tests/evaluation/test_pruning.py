@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.pruning import check_prune
 from fin_plugins.locations import task_folder
-from fin_plugins.scoring.pruning import check_prune
 
 PLAIN = """\
 task: plain

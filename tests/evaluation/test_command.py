@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.command import Flags, model_of, split
+from fin_plugins.evaluation.command import Flags, model_of, split
 
 
 def test_our_flags_are_taken_out_and_the_others_left_alone() -> None:

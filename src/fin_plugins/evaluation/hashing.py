@@ -13,7 +13,7 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.progress import say
+from fin_plugins.evaluation.progress import say
 
 _SMALL = 1 << 20  # bytes; a smaller file is read each time: cheaper than remembering it
 _WORTH_A_LINE = 1 << 30  # bytes; reading as much takes seconds

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.scoring.prompts import NoEngine, PromptLM
+from fin_plugins.evaluation.prompts import NoEngine, PromptLM
 from tests.conftest import TEMPLATES
 
 CHAT = [{"role": "user", "content": "What now?"}]

@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring import identity
-from fin_plugins.scoring.adapter_checks import check_adapters
+from fin_plugins.evaluation import identity
+from fin_plugins.evaluation.adapter_checks import check_adapters
+from fin_plugins.evaluation.base_match import check_base
+from fin_plugins.evaluation.command import Command
+from fin_plugins.evaluation.engine import Engine, default_engine
+from fin_plugins.evaluation.evaluate import Tasks, evaluate, show
+from fin_plugins.evaluation.hashing import digest
+from fin_plugins.evaluation.outputs import Outputs, fingerprint
+from fin_plugins.evaluation.preflight import check_prompts
+from fin_plugins.evaluation.probe import probe_tokens
+from fin_plugins.evaluation.progress import say
+from fin_plugins.evaluation.prompts import NoEngine, PromptLM
+from fin_plugins.evaluation.pruning import check_prune
+from fin_plugins.evaluation.reference import Reference, references
+from fin_plugins.evaluation.servable import check_servable
+from fin_plugins.evaluation.store import FOLDER, Store
+from fin_plugins.evaluation.stored import StoredLM
+from fin_plugins.evaluation.units import Model, Progress, Settings
 from fin_plugins.scoring.adapters import Adapter
-from fin_plugins.scoring.base_match import check_base
-from fin_plugins.scoring.command import Command
-from fin_plugins.scoring.engine import Engine, default_engine
-from fin_plugins.scoring.evaluate import Tasks, evaluate, show
-from fin_plugins.scoring.hashing import digest
-from fin_plugins.scoring.outputs import Outputs, fingerprint
-from fin_plugins.scoring.preflight import check_prompts
-from fin_plugins.scoring.probe import probe_tokens
-from fin_plugins.scoring.progress import say
-from fin_plugins.scoring.prompts import NoEngine, PromptLM
-from fin_plugins.scoring.pruning import check_prune
-from fin_plugins.scoring.reference import Reference, references
-from fin_plugins.scoring.servable import check_servable
-from fin_plugins.scoring.store import FOLDER, Store
-from fin_plugins.scoring.stored import StoredLM
-from fin_plugins.scoring.units import Model, Progress, Settings
 
 
 def run(command: Command, make_engine: Callable[[], Any] | None = None) -> list[Path]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from fin_plugins import __version__
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import Adapter
-from fin_plugins.scoring.hashing import digest, hash_files, model_files
 
 # Arguments that name the model or its files, whose content is hashed, so that a moved folder stays the same model; and
 # those that name a place for files.
@@ -184,12 +184,13 @@ def _versions(engine: str) -> dict[str, str]:
 
 @cache
 def _our_code() -> str:
-    """A hash of this folder's code: between two releases the version stays the same while the code does not.
+    """A hash of the code that asks and scores: between two releases the version stays the same while the code does not.
 
     Taken once a process: what is edited later is not what runs.
     """
-    here = Path(__file__).parent
-    return digest(hash_files(sorted(here.glob("*.py")), here))
+    package = Path(__file__).parents[1]
+    files = [file for folder in ("scoring", "evaluation") for file in sorted((package / folder).glob("*.py"))]
+    return digest(hash_files(files, package))
 
 
 def _cpu() -> dict[str, str]:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import LM
 
-from fin_plugins.scoring.hashing import digest
-from fin_plugins.scoring.progress import say
-from fin_plugins.scoring.prompts import NoEngine
-from fin_plugins.scoring.store import Store, Unit, unit_key
-from fin_plugins.scoring.units import Model, Progress, Settings
+from fin_plugins.evaluation.hashing import digest
+from fin_plugins.evaluation.progress import say
+from fin_plugins.evaluation.prompts import NoEngine
+from fin_plugins.evaluation.store import Store, Unit, unit_key
+from fin_plugins.evaluation.units import Model, Progress, Settings
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_match import check_base
 from fin_plugins.scoring.adapters import Adapter, read_adapter
-from fin_plugins.scoring.base_match import check_base
-from tests.scoring.making import adapter, change_settings, llama
+from tests.evaluation.making import adapter, change_settings, llama
 
 
 @pytest.fixture(scope="module")

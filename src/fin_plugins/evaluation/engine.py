@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.command import Command
+from fin_plugins.evaluation.progress import say
 from fin_plugins.scoring.adapters import engine_limits
-from fin_plugins.scoring.command import Command
-from fin_plugins.scoring.progress import say
 
 
 @dataclass

@@ -10,7 +10,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.preflight import check_bos, check_labels, check_prompts
+from fin_plugins.evaluation.preflight import check_bos, check_labels, check_prompts
 
 PROMPT = "Classify the sentence.\nSentence: Net sales rose by 5 %.\nlabel:"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.store import FOLDER, cannot_write, write
+from fin_plugins.evaluation.store import FOLDER, cannot_write, write
 
 # What of lm-eval's results is said anew in every run: dates, the machine's description, tokens of the tokenizer.
 _TOLD = (

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.servable import check_servable, untrained
 from fin_plugins.scoring.adapters import Adapter, read_adapter
-from fin_plugins.scoring.servable import check_servable, untrained
-from tests.scoring.making import adapter, change_settings, llama
+from tests.evaluation.making import adapter, change_settings, llama
 
 
 @pytest.fixture(scope="module")

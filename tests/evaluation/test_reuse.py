@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scoring.making import change_settings
-from tests.scoring.running import TASKS, Asked, World
+from tests.evaluation.making import change_settings
+from tests.evaluation.running import TASKS, Asked, World
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -90,7 +90,7 @@ def test_another_version_of_a_library_is_asked_again(
 ) -> None:
     from importlib.metadata import version
 
-    from fin_plugins.scoring import identity
+    from fin_plugins.evaluation import identity
 
     monkeypatch.setattr(identity, "version", lambda name: "9.9" if name == library else version(name))
     assert world.run(tasks="first").units == ["base first"]
@@ -98,14 +98,14 @@ def test_another_version_of_a_library_is_asked_again(
 
 
 def test_other_code_of_ours_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fin_plugins.scoring import identity
+    from fin_plugins.evaluation import identity
 
     monkeypatch.setattr(identity, "_our_code", lambda: "another")
     assert world.run(tasks="first").units == ["base first"]
 
 
 def test_another_device_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fin_plugins.scoring import identity
+    from fin_plugins.evaluation import identity
 
     monkeypatch.setattr(identity, "device_of", lambda *_: {"type": "cuda", "name": "NVIDIA H100"})
     assert world.run(tasks="first").units == ["base first"]

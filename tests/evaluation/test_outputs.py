@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.outputs import Outputs, fingerprint
+from fin_plugins.evaluation.outputs import Outputs, fingerprint
 
 
 def _tracker(name: str = "org/model") -> Any:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.adapter_checks import check_adapters
+from fin_plugins.evaluation.adapter_checks import check_adapters
+from fin_plugins.evaluation.probe import TEXT, ask, distance, engine_dtype, probe_tokens
+from fin_plugins.evaluation.reference import Reference, references
 from fin_plugins.scoring.adapters import Adapter, read_adapter
 from fin_plugins.scoring.hf import FinHF
-from fin_plugins.scoring.probe import TEXT, ask, distance, engine_dtype, probe_tokens
-from fin_plugins.scoring.reference import Reference, references
-from tests.scoring.making import adapter
+from tests.evaluation.making import adapter
 
 
 class Ignoring(FinHF):

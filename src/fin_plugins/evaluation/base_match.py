@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.hashing import hash_files
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_config
-from fin_plugins.scoring.hashing import hash_files
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from fin_plugins.scoring.stored import StoredLM
-from fin_plugins.scoring.units import Model
+from fin_plugins.evaluation.stored import StoredLM
+from fin_plugins.evaluation.units import Model
 from fin_plugins.tasks.harness import unknown_task_in_one_line
 
 

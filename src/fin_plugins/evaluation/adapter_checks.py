@@ -6,11 +6,11 @@ All distances are root mean squares in nats over the tokens of the probe's text,
 from collections.abc import Mapping, Sequence
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.hashing import hash_files
+from fin_plugins.evaluation.probe import Answers, Engine, ask, distance, engine_dtype
+from fin_plugins.evaluation.reference import Reference
+from fin_plugins.evaluation.servable import untrained
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter
-from fin_plugins.scoring.hashing import hash_files
-from fin_plugins.scoring.probe import Answers, Engine, ask, distance, engine_dtype
-from fin_plugins.scoring.reference import Reference
-from fin_plugins.scoring.servable import untrained
 
 # Largest distance from PEFT in float32 that rounding explains. Measured with SmolLM2-135M-Instruct, on the CPU, with
 # nine adapters of effects from 0.002 to 2 nats: bfloat16 0.05 to 0.12 (vLLM and transformers), float16 0.006 to 0.017

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.hashing import digest
-from fin_plugins.scoring.identity import changed
-from fin_plugins.scoring.progress import say
+from fin_plugins.evaluation.hashing import digest
+from fin_plugins.evaluation.identity import changed
+from fin_plugins.evaluation.progress import say
 
 SCHEMA = 1
 FOLDER = ".fin-eval"
