@@ -9,6 +9,14 @@ import pytest
 from tests.evaluation.running import TASKS, World, make_world
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny models lose by threads, and ten times over where another process wants the same cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def finished(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which base and adapters have been evaluated; copied by each test that changes something."""
