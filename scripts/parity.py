@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--short", type=int, default=200, help="documents of each task with few labels (default 200)")
     parser.add_argument("--long", type=int, default=30, help="documents of fin_finred (default 30)")
     parser.add_argument("--only", nargs="*", help="compare only pairs with these classes, for example: vllm")
+    parser.add_argument("--dtypes", nargs="*", default=list(SAME_DECISION), choices=SAME_DECISION)
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -44,7 +45,9 @@ def main() -> None:
         _write(Path(file), _score(name, dtype, options.short, options.long))
         return
     options.keep.mkdir(parents=True, exist_ok=True)
-    pairs = [pair for pair in PAIRS if not options.only or set(options.only) & set(pair)]
+    pairs = [
+        pair for pair in PAIRS if pair[2] in options.dtypes and (not options.only or set(options.only) & set(pair))
+    ]
     answers = {(name, dtype): _answers(options, name, dtype) for *names, dtype in pairs for name in names}
     print("| ours | beside | dtype | task | documents | largest difference, nats | other decision | other greedy |")
     print("|---|---|---|---|---:|---:|---:|---:|")
