@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -37,9 +38,10 @@ def run_demo(engine: str, tasks: str, output: Path) -> list[Path]:
     command = lm_eval_command(engine, demo_model(), tasks, output)
     print(f"\nFIN_DATA=sample {shlex.join(['lm_eval', *command[3:]])}\n", flush=True)
     status = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, check=False).returncode
-    if status:
-        raise FinError(f"lm_eval ended with exit status {status}; what it printed above says why")
     files = sorted(set(output.rglob("*.json*")) - before)
+    # vLLM 0.32 now and then aborts when the interpreter ends, with everything written: lm-eval never ends its engine.
+    if status and not (files and status == -signal.SIGABRT):
+        raise FinError(f"lm_eval ended with exit status {status}; what it printed above says why")
     if not files:
         raise FinError(f"lm_eval wrote no result file under {output}: is the folder writable?")
     return files
