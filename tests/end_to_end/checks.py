@@ -20,7 +20,7 @@ def lm_eval(*arguments: str, bin_folder: Path | None = None, status: int = 0, cw
     done = subprocess.run(
         command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd
     )
-    # lm-eval leaves vLLM's engine to the interpreter's end, where vLLM 0.32 now and then aborts: all is written by then.
+    # lm-eval leaves vLLM's engine to the interpreter's end, where vLLM 0.32 at times aborts: all is written by then.
     aborted_at_exit = done.returncode == -signal.SIGABRT and _ABORT in done.stdout[-500:]
     assert done.returncode == status or (aborted_at_exit and status == 0), done.stdout[-6000:]
     return done.stdout
