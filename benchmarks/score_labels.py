@@ -105,6 +105,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     from lm_eval.api.registry import get_model
 
     from fin_plugins.startup import register_models
+    from fin_plugins.tasks.requests import requests_of
 
     register_models()
 
@@ -115,30 +116,13 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     modes = ["exact"] if job["engine"] == "vllm" else ["bare", "exact", "prune"]
     count = job["seen"] if job["engine"] == "vllm" else job["documents"]
     for task in TASKS:
-        requests = _requests(lm, task, count)
+        requests = requests_of(lm, task, count)
         measured["tasks"][task] = {mode: _measure(lm, requests, mode) for mode in modes}
     for labels in LABELS:
         some = [request for request in requests if request.idx < labels and request.doc_id < job["seen"] // 3]
         measured["labels"][labels] = {mode: _measure(lm, some, mode) for mode in modes}
     measured["mib"] = _peak()
     return measured
-
-
-def _requests(lm: Any, name: str, documents: int) -> list[Any]:
-    from lm_eval.tasks import TaskManager
-
-    from fin_plugins.locations import task_folder
-
-    task = TaskManager(include_defaults=False, include_path=str(task_folder())).load([name])["tasks"][name]
-    task.build_all_requests(
-        limit=documents,
-        rank=0,
-        world_size=1,
-        apply_chat_template=True,
-        chat_template=lm.apply_chat_template,
-        tokenizer_name=lm.tokenizer_name,
-    )
-    return task.instances
 
 
 def _measure(lm: Any, requests: list[Any], mode: str) -> dict[str, float]:

@@ -72,31 +72,21 @@ def _answers(options: argparse.Namespace, name: str, dtype: str) -> Answers:
 def _score(name: str, dtype: str, short: int, long: int) -> Answers:
     import lm_eval.models  # noqa: F401 (registers lm-eval's own classes)
     from lm_eval.api.registry import get_model
-    from lm_eval.tasks import TaskManager
 
     from fin_plugins.demo.model import demo_model
-    from fin_plugins.locations import task_folder
     from fin_plugins.startup import register_models
+    from fin_plugins.tasks.requests import requests_of
 
     register_models()
     engine = {"max_model_len": 2048, "enforce_eager": True} if "vllm" in name else {"batch_size": 8, "device": "cpu"}
     lm = get_model(name)(pretrained=str(demo_model()), dtype=dtype, **engine)
     wanted = {**dict.fromkeys(SHORT, short), LONG: long}
-    tasks = TaskManager(include_defaults=False, include_path=str(task_folder())).load(list(wanted))["tasks"]
-    return {task: _documents(lm, tasks[task], count) for task, count in wanted.items()}
+    return {task: _documents(lm, requests_of(lm, task, count)) for task, count in wanted.items()}
 
 
-def _documents(lm: Any, task: Any, count: int) -> list[list[tuple[float, bool]]]:
-    task.build_all_requests(
-        limit=count,
-        rank=0,
-        world_size=1,
-        apply_chat_template=True,
-        chat_template=lm.apply_chat_template,
-        tokenizer_name=lm.tokenizer_name,
-    )
+def _documents(lm: Any, requests: list[Any]) -> list[list[tuple[float, bool]]]:
     documents: dict[int, list[tuple[float, bool]]] = {}
-    for request, answer in zip(task.instances, lm.loglikelihood(task.instances), strict=True):
+    for request, answer in zip(requests, lm.loglikelihood(requests), strict=True):
         documents.setdefault(request.doc_id, []).append(answer)
     return list(documents.values())
 

@@ -1,25 +1,6 @@
-"""Requests of real task files, and adapters of random weights."""
+"""Adapters of random weights."""
 
 from pathlib import Path
-from typing import Any
-
-
-def requests_of(lm: Any, name: str, documents: int, chat: bool = True) -> list[Any]:
-    """lm-eval's requests for the first documents of a task of ours, in the model's chat template."""
-    from lm_eval.tasks import TaskManager
-
-    from fin_plugins.locations import task_folder
-
-    task = TaskManager(include_defaults=False, include_path=str(task_folder())).load([name])["tasks"][name]
-    task.build_all_requests(
-        limit=documents,
-        rank=0,
-        world_size=1,
-        apply_chat_template=chat,
-        chat_template=lm.apply_chat_template if chat else None,
-        tokenizer_name=lm.tokenizer_name,
-    )
-    return task.instances
 
 
 def tiny_adapter(base: Path, folder: Path, seed: int, rank: int = 4) -> Path:

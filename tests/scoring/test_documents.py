@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
 
-from fin_plugins.scoring.documents import Document, Request, plan_documents
+from fin_plugins.scoring.documents import Document, Request, count_cut, plan_documents
 
 tokens = st.lists(st.integers(0, 3), max_size=4)
 
@@ -41,3 +42,10 @@ def test_what_does_not_fit_says_why() -> None:
         "longer than the model's context": [0],
     }
     assert [document.requests for document in plan.documents] == [(4,)]
+
+
+def test_a_cut_document_counts_once_however_many_requests_it_has() -> None:
+    requests = [Instance("loglikelihood", {}, ("", ""), 0, (task, doc, 1)) for task in "ab" for doc in (0, 0, 1)]
+    truncated = {"a": 2}
+    count_cut(truncated, requests, [True, True, False, False, True, True])
+    assert truncated == {"a": 3, "b": 2}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from lm_eval.api.instance import Instance
 
-from tests.scoring.prompts import requests_of, tiny_adapter
+from fin_plugins.tasks.requests import requests_of
+from tests.scoring.prompts import tiny_adapter
 
 vllm = pytest.importorskip("vllm", reason="vLLM is not installed here")
 TOLERANCE = 1e-4  # nats

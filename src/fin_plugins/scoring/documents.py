@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fin_plugins.scoring.trie import LabelTrie, Tokens, label_trie
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
 """What lm-eval hands to `_loglikelihood_tokens`: (cache key, context tokens, continuation tokens)."""
@@ -64,3 +68,10 @@ def _by_context(requests: Sequence[Request]) -> dict[Tokens, list[int]]:
     for index, (_, context, _) in enumerate(requests):
         groups.setdefault(tuple(context), []).append(index)
     return groups
+
+
+def count_cut(truncated: dict[str, int], requests: "Sequence[Instance]", cut: Sequence[bool]) -> None:
+    """Add to `truncated`, by task, the documents of which a request's prompt is cut; each document counts once."""
+    documents = {(one.task_name or "", one.doc_id) for one, is_cut in zip(requests, cut, strict=True) if is_cut}
+    for task, _ in documents:
+        truncated[task] = truncated.get(task, 0) + 1

@@ -5,8 +5,6 @@ position of it. Here the tokens that documents begin with are computed once, and
 nodes of its label trie go through the model together, every node seeing the context and its own ancestors only.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +13,7 @@ from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
+from fin_plugins.scoring.documents import count_cut
 from fin_plugins.scoring.encoding import encode_pairs
 from fin_plugins.scoring.hf_adapters import attach, cut_vocabulary, detach
 from fin_plugins.scoring.hf_trees import TreeHF
@@ -90,12 +89,16 @@ class FinHF(TreeHF):
         """As lm-eval's, with every distinct string encoded once and cut documents counted."""
         if self.enable_thinking or self.backend != "causal":
             lengths = map(len, self._encode_many([request.args[0] for request in requests]))
-            self._count_cut(requests, [length > self.max_length for length in lengths])  # what the encoder takes
+            count_cut(
+                self.truncated, requests, [length > self.max_length for length in lengths]
+            )  # what the encoder takes
             return super().loglikelihood(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
         pairs = [request.args for request in requests]
         encoded = encode_pairs(pairs, self._encode_many, self.prefix_token_id)
         room = self.max_length + 1  # the last token is only asked for
-        self._count_cut(requests, [len(context) + len(continuation) > room for context, continuation in encoded])
+        count_cut(
+            self.truncated, requests, [len(context) + len(continuation) > room for context, continuation in encoded]
+        )
         tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
         return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
 
@@ -103,7 +106,7 @@ class FinHF(TreeHF):
         """lm-eval's own, with cut documents counted."""
         lengths = map(len, self._encode_many([request.args[0] for request in requests]))
         rooms = [self._prompt_room(request.args[1]) for request in requests]
-        self._count_cut(requests, [length > room for length, room in zip(lengths, rooms, strict=True)])
+        count_cut(self.truncated, requests, [length > room for length, room in zip(lengths, rooms, strict=True)])
         return super().generate_until(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
 
     def _encode_many(self, string: list[str], add_special_tokens: bool | None = None) -> list[list[int]]:
@@ -125,8 +128,3 @@ class FinHF(TreeHF):
         wanted = normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"] if self.backend == "causal" else 0
         room = int(self.max_length - wanted)
         return min(room, self.tokenizer.model_max_length) if self.truncation else room
-
-    def _count_cut(self, requests: "list[Instance]", cut: Sequence[bool]) -> None:
-        documents = {(one.task_name or "", one.doc_id) for one, is_cut in zip(requests, cut, strict=True) if is_cut}
-        for task, number in Counter(task for task, _ in documents).items():
-            self.truncated[task] = self.truncated.get(task, 0) + number

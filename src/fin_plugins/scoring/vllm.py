@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.registry import register_model
+from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.models.vllm_causallms import VLLM
 from tqdm import tqdm
 from vllm import SamplingParams
@@ -21,7 +22,7 @@ from vllm.platforms import current_platform
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter, engine_limits, read_adapter
-from fin_plugins.scoring.documents import Document, Request, plan_documents
+from fin_plugins.scoring.documents import Document, Request, count_cut, plan_documents
 from fin_plugins.scoring.encoding import encode_pairs
 from fin_plugins.scoring.trie import Edges, Score, Tokens
 from fin_plugins.scoring.walk import Question, walk_all, walk_best_first
@@ -99,21 +100,17 @@ class FinVLLM(VLLM):
             return super().loglikelihood(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
         pairs = [request.args for request in requests]
         encoded = encode_pairs(pairs, self.tok_encode, self.prefix_token_id)
-        cut = {
-            (request.task_name or "", request.doc_id)
-            for request, (context, continuation) in zip(requests, encoded, strict=True)
-            if len(context) + len(continuation) > self._room
-        }
-        self._count_cut([task for task, _ in cut])
+        cut = [len(context) + len(continuation) > self._room for context, continuation in encoded]
+        count_cut(self.truncated, requests, cut)
         tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
         return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
 
     def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
         """lm-eval's own, with cut documents counted."""
         lengths = map(len, self.tok_encode([request.args[0] for request in requests]))
-        for request, length in zip(requests, lengths, strict=True):
-            if length + int(request.args[1].get("max_gen_toks", self.max_gen_toks)) > self.max_length:
-                self._count_cut([request.task_name or ""])
+        wanted = [normalize_gen_kwargs(request.args[1], self.max_gen_toks)["max_gen_toks"] for request in requests]
+        cut = [length + more > self.max_length for length, more in zip(lengths, wanted, strict=True)]
+        count_cut(self.truncated, requests, cut)
         return super().generate_until(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
 
     def _loglikelihood_tokens(self, requests: list[Request], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -208,10 +205,6 @@ class FinVLLM(VLLM):
     def _cache_tokens(self) -> int:
         cache = self.model.llm_engine.vllm_config.cache_config
         return int(cache.num_gpu_blocks or 0) * int(cache.block_size)
-
-    def _count_cut(self, tasks: Sequence[str]) -> None:
-        for task in tasks:
-            self.truncated[task] = self.truncated.get(task, 0) + 1
 
     def _say_once(self, message: str) -> None:
         reason = message.split(": ", 1)[1]

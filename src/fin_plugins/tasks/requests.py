@@ -1,0 +1,33 @@
+"""The requests that lm-eval would make of a task of ours, without an evaluation around them."""
+
+from typing import TYPE_CHECKING, Any
+
+from fin_plugins.locations import task_folder
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+
+def requests_of(lm: Any, name: str, documents: int) -> "list[Instance]":
+    """Requests for the first documents of a task, rendered in the model's chat template.
+
+    Args:
+        lm: An lm-eval model; its template and its tokenizer's name are used, nothing is asked of it.
+        name: The task, such as `fin_fomc`.
+        documents: How many of its test rows, from the first on.
+
+    Raises:
+        FinError: where the rows cannot be read.
+    """
+    from lm_eval.tasks import TaskManager
+
+    task = TaskManager(include_defaults=False, include_path=str(task_folder())).load([name])["tasks"][name]
+    task.build_all_requests(
+        limit=documents,
+        rank=0,
+        world_size=1,
+        apply_chat_template=True,
+        chat_template=lm.apply_chat_template,
+        tokenizer_name=lm.tokenizer_name,
+    )
+    return list(task.instances)
