@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
-from fin_plugins.data import store
+from fin_plugins.data import guard, store
 from fin_plugins.data.builders import build
 from fin_plugins.data.clean import UNCLEANED, clean
 from fin_plugins.data.fetch import OnBytes, fetch_file
@@ -74,7 +74,12 @@ def build_if_needed(dataset: Dataset) -> Built:
 
 
 def raw_splits(dataset: Dataset, raw: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """Return a data set's splits before and after the default cleaning, made from the raw files below `raw`."""
+    """Return a data set's splits before and after the default cleaning, made from the raw files below `raw`.
+
+    Raises:
+        FinError: test rows are out of reach (`guard.test_rows_closed`).
+    """
+    guard.check_open(f"{dataset.task}: {raw}")
     before = build(dataset, raw)
     return before, before if dataset.key in UNCLEANED else clean(before)
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from fin_plugins.data import store
+from fin_plugins.data import guard, store
 from fin_plugins.data.folders import built_dir
 from fin_plugins.data.sources import Dataset, find
 from fin_plugins.errors import FinError
@@ -39,6 +39,8 @@ class Rows:
 
 def read_rows(name: str) -> Rows:
     """Read a data set's rows: those built by `fin data fetch`, or with `FIN_DATA=sample` the embedded ones.
+
+    While `guard.test_rows_closed` is in force, the split `test` is left out.
 
     Args:
         name: `fomc` or `fin_fomc`.
@@ -77,7 +79,7 @@ def sample_splits(dataset: Dataset) -> dict[str, pd.DataFrame]:
     """
     listed = pd.DataFrame(_sample_lines(_SAMPLE_OF.get(dataset.key, dataset.key)))
     splits = {}
-    for split in ("train", "validation", "test"):
+    for split in ("train", "validation", *([] if guard.closed() else [guard.TEST])):
         rows = listed[listed["split"] == split].drop(columns="split").reset_index(drop=True)
         name = "fewshot" if split == "train" and dataset.key in _FEWSHOT_ONLY else split
         rows.insert(0, "id", [f"sample-{dataset.key}-{name}-{number:03d}" for number in range(len(rows))])
@@ -113,5 +115,6 @@ def _real_rows(dataset: Dataset) -> tuple[dict[str, pd.DataFrame], dict[str, str
     splits = {
         split: store.read_split(folder / f"{split}.parquet", dataset.task, content)
         for split, content in manifest.hashes.items()
+        if not (split == guard.TEST and guard.closed())
     }
     return splits, dict(manifest.hashes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fin_plugins.data import guard
 from fin_plugins.data.folders import built_dir, cannot_write, writable
 from fin_plugins.data.sources import Dataset
 from fin_plugins.errors import FinError
@@ -102,14 +103,18 @@ def _renamed(target: Path, write_to: Callable[[Path], object]) -> None:
 def read_split(path: Path, task: str, content: str) -> pd.DataFrame:
     """Read one split and check that its rows are those the manifest speaks of.
 
+    Test rows are refused while `guard.test_rows_closed` is in force.
+
     Args:
         path: the parquet file.
         task: name of the task, for the message.
         content: content hash the rows must have.
 
     Raises:
-        FinError: the file is gone, unreadable or holds other rows.
+        FinError: the file is gone, unreadable or holds other rows, or test rows are out of reach.
     """
+    if path.stem == guard.TEST:
+        guard.check_open(f"{task}: {path}")
     mend = f"run `fin data fetch {task}` again, which builds it anew"
     try:
         frame = pd.read_parquet(path, engine="pyarrow")
