@@ -5,6 +5,15 @@ from pathlib import Path
 
 def task_folder() -> Path:
     """The folder of task YAML files: in the package when installed from a wheel, in the repository when editable."""
+    return _shipped("lm_eval_tasks", "lm_eval_tasks")
+
+
+def training_folder() -> Path:
+    """The folder of training configurations, likewise; in the package, `training` is the code."""
+    return _shipped("training_configs", "training")
+
+
+def _shipped(installed: str, in_repository: str) -> Path:
     package = Path(__file__).resolve().parent
-    installed = package / "lm_eval_tasks"
-    return installed if installed.is_dir() else package.parents[1] / "lm_eval_tasks"
+    folder = package / installed
+    return folder if folder.is_dir() else package.parents[1] / in_repository

@@ -1,0 +1,169 @@
+"""What pydantic finds wrong with data, in words for the person who wrote it, and all of it at once."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from fin_plugins.yaml_nodes import Key
+
+Finding = tuple[Key, str]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_LIST_AT_MOST = 12
+_RULES = ("value_error", "rule")
+
+
+def check(model: type[Model], data: dict[str, Any], stand_ins: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
+    """The data as a model, or everything that is wrong with it.
+
+    pydantic looks at rules between keys only where each key alone is right; so that they are reported in the same
+    run, the data is looked at again without the keys that are wrong.
+
+    Args:
+        model: what the data should be.
+        data: as read from a file.
+        stand_ins: for the keys that must be there, a value that breaks no rule.
+    """
+    found: list[Finding] = []
+    looked_at, wrong = data, set[Key]()
+    while True:
+        try:
+            checked = model.model_validate(looked_at)
+            return (None, found) if wrong else (checked, [])
+        except ValidationError as error:
+            rest = _findings(error, model, looked_at, only=_RULES if wrong else None)
+            keys = {key for key, _ in _findings(error, model, looked_at)}
+        found += rest
+        if keys <= wrong:
+            return None, found
+        wrong |= keys
+        looked_at = {**stand_ins, **_without(data, wrong)}
+
+
+def hint(given: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)`, or nothing where no known name comes near."""
+    names = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(given.casefold(), list(names), n=1)
+    return f" (did you mean {names[near[0]]}?)" if near else ""
+
+
+def _findings(
+    error: ValidationError, model: type[BaseModel], data: Any, only: tuple[str, ...] | None = None
+) -> list[Finding]:
+    """One finding a key; what several branches of a union say about it is joined by `or`."""
+    said: dict[Key, list[str]] = {}
+    branches: set[Key] = set()
+    for entry in error.errors(include_url=False):
+        if only is None or entry["type"] in only:
+            key, in_a_branch = _key(entry, data)
+            branches |= {key} if in_a_branch else set()
+            said.setdefault(key, []).append(_message(entry, key, model))
+    deeper = {key[:end] for key in said for end in range(len(key))}
+    return [(key, _joined(messages)) for key, messages in said.items() if key not in branches & deeper]
+
+
+def _key(entry: Any, data: Any) -> tuple[Key, bool]:
+    """The path in the data, and whether pydantic's had the name of a union's branch in it."""
+    key: list[str | int] = []
+    in_a_branch = False
+    for part in (*entry["loc"], *_rule_key(entry)):
+        if _there(data, (part,)):
+            data = data[part]
+        elif entry["type"] != "missing":
+            in_a_branch = True
+            continue
+        key.append(part)
+    return tuple(key), in_a_branch
+
+
+def _rule_key(entry: Any) -> tuple[str, ...]:
+    """The key that a rule between keys says it is about."""
+    return (entry["ctx"]["key"],) if entry["type"] == "rule" else ()
+
+
+def _message(entry: Any, key: Key, model: type[BaseModel]) -> str:
+    level = _level(model, key[:-1])
+    match entry["type"]:
+        case "missing":
+            about = level.model_fields[str(key[-1])].description or "" if level else ""
+            return "is missing" + (f": {' '.join(about.split())}" if about else "")
+        case "extra_forbidden":
+            return f"no such key{_key_hint(str(key[-1]), level, model)}"
+        case "literal_error":
+            names = re.findall(r"'([^']*)'", entry["ctx"]["expected"])
+            return f"should be {' or '.join(names)}{hint(str(entry['input']), names)}"
+        case "model_type" | "dict_type":
+            inner = _level(model, key)
+            return "should be a mapping" + (f" of {', '.join(inner.model_fields)}" if inner else "")
+        case "value_error" | "rule":
+            return str(entry["msg"]).removeprefix("Value error, ")
+    return str(entry["msg"]).replace("Input should", "should").replace("String should", "should")
+
+
+def _joined(messages: list[str]) -> str:
+    first, *others = dict.fromkeys(messages)
+    return " or ".join([first, *(message.removeprefix("should be ") for message in others)])
+
+
+def _key_hint(name: str, level: type[BaseModel] | None, model: type[BaseModel]) -> str:
+    """A key of this level that comes near, or where a key of this very name belongs, or the few keys there are."""
+    known = list(level.model_fields) if level else []
+    if near := hint(name, known):
+        return near
+    elsewhere = [path for path in _paths(model) if path.split(".")[-1] == name]
+    if elsewhere:
+        return f" here (did you mean {elsewhere[0]}?)"
+    return f" (known: {', '.join(known)})" if len(known) <= _LIST_AT_MOST else ""
+
+
+def _paths(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        yield above + name
+        for inner in _models_in(info.annotation):
+            yield from _paths(inner, f"{above}{name}.")
+
+
+def _level(model: type[BaseModel], key: Key) -> type[BaseModel] | None:
+    """The model that describes what stands under a key."""
+    found: type[BaseModel] | None = model
+    for part in key:
+        if isinstance(part, str) and found:
+            info = found.model_fields.get(part)
+            found = next(_models_in(info.annotation), None) if info else None
+    return found
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _without(data: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
+    """A copy less these keys; where one is not even there, less what it is missing in."""
+    parents = ([key[:end] for end in range(len(key), -1, -1)] for key in keys)
+    gone = {next(part for part in above if _there(data, part)) for above in parents}
+    rest = deepcopy(data)
+    # The last items of a list go first, so that the others keep their number.
+    for key in sorted(gone, key=lambda key: [(isinstance(part, int), part) for part in key], reverse=True):
+        if key and not any(key[:end] in gone for end in range(1, len(key))):
+            parent: Any = rest
+            for part in key[:-1]:
+                parent = parent[part]
+            del parent[key[-1]]
+    return rest
+
+
+def _there(data: Any, key: Key) -> bool:
+    for part in key:
+        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if not in_list and not (isinstance(data, dict) and part in data):
+            return False
+        data = data[part]
+    return True

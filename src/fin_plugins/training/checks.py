@@ -1,0 +1,134 @@
+"""What a training file may get wrong beyond its form: names of tasks, and files that are not there."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fin_plugins.locations import task_folder
+from fin_plugins.model_check import Finding, hint
+from fin_plugins.yaml_nodes import Key
+
+_NAME = re.compile(r"^(?:task|group):[ \t]*([\w.-]+)[ \t]*$", re.MULTILINE)
+_YAML = (".yaml", ".yml")
+_ROWS = (".json", ".jsonl")
+
+
+def check_names(data: dict[str, Any]) -> list[Finding]:
+    """Everything that the data names and that is not there; no model is loaded, and lm-eval for foreign tasks only.
+
+    The data may have any form: what is not of the form it should be is left to others to report.
+    """
+    found: list[Finding] = []
+    for key, value in _tasks(data):
+        found += [(key, message) for message in _task(value)]
+    seen: set[str] = set()
+    for key, value in _tasks(data):
+        found += [(key, "given twice: `repeat` takes its rows more than once")] if value in seen else []
+        seen.add(value)
+    for key, look in _LOOKS.items():
+        value = _at(data, key)
+        found += [(key, message) for message in look(value)] if isinstance(value, str) and value else []
+    if isinstance(data.get("replay"), str):
+        found += [(("replay",), message) for message in _replay(data["replay"])]
+    return found
+
+
+def is_file(text: str) -> bool:
+    """Whether the text names a file; False, too, for what no file can be named."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(text: str) -> bool:
+    """Whether the text names a folder; False, too, for what none can be named."""
+    try:
+        return Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+@cache
+def our_tasks() -> frozenset[str]:
+    """The tasks and groups of the task folder, read without lm-eval, which takes seconds to import."""
+    files = task_folder().rglob("*.yaml")
+    return frozenset(name for file in files for name in _NAME.findall(file.read_text(encoding="utf-8")))
+
+
+@cache
+def _all_tasks() -> frozenset[str]:
+    from lm_eval.tasks import TaskManager
+
+    return frozenset(TaskManager().all_tasks)
+
+
+def _tasks(data: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    listed = data.get("tasks")
+    for number, item in enumerate(listed if isinstance(listed, list) else []):
+        if isinstance(item, str) and item:
+            yield ("tasks", number), item
+        elif isinstance(item, dict) and isinstance(item.get("task"), str) and item["task"]:
+            yield ("tasks", number, "task"), item["task"]
+
+
+def _task(name: str) -> Iterator[str]:
+    if name in our_tasks() or (_is_path(name, _YAML) and is_file(name)):
+        return
+    if _is_path(name, _YAML):
+        yield f"{name}: no such task file"
+    # The prefix is ours: whoever mistypes such a name is not made to wait for lm-eval.
+    elif name.startswith("fin_") or name not in _all_tasks():
+        near = hint(name, our_tasks()) or ("" if name.startswith("fin_") else hint(name, _all_tasks()))
+        yield f"{name}: no such task{near or '; `fin eval ls tasks` lists all names'}"
+
+
+def _replay(source: str) -> Iterator[str]:
+    if source == "self":
+        return
+    if is_file(source):
+        if not source.endswith(_ROWS):
+            yield f"{source}: should end in {' or '.join(_ROWS)}"
+    elif _is_path(source, _ROWS):
+        yield f"{source}: no such file"
+    elif "/" not in source and hint(source, ["self"]):
+        yield f"{source}: no such file{hint(source, ['self'])}"
+
+
+def _instructions(path: str) -> Iterator[str]:
+    if not is_file(path):
+        yield f"{path}: no such file"
+
+
+def _model(name: str) -> Iterator[str]:
+    if is_file(name):
+        yield f"{name}: a file; a model is a folder or a hub name"
+    elif _is_path(name, ()) and not is_folder(name):
+        yield f"{name}: no such folder"
+
+
+def _output(path: str) -> Iterator[str]:
+    for part in (Path(path), *Path(path).parents):
+        if is_file(str(part)):
+            yield f"{part} is a file: name a folder"
+
+
+def _is_path(text: str, endings: tuple[str, ...]) -> bool:
+    """Whether the text is meant as a path rather than a name: hub names have one slash at most."""
+    return text.startswith((".", "/", "~")) or text.count("/") > 1 or text.endswith(endings)
+
+
+def _at(data: Any, key: Key) -> Any:
+    for part in key:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+_LOOKS: dict[Key, Callable[[str], Iterator[str]]] = {
+    ("model",): _model,
+    ("replay", "source"): _replay,
+    ("replay", "instructions"): _instructions,
+    ("output",): _output,
+}

@@ -1,0 +1,155 @@
+"""A training run from its file to the adapter: one function a stage."""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fin_plugins.errors import FinError
+from fin_plugins.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from fin_plugins.training.prepare import Prepared
+
+log = logging.getLogger(__name__)
+
+_RUN = "run.json"
+# What a finished run may differ in and still be the run that is asked for.
+_NO_PART = ("output", "merge")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run left.
+
+    Attributes:
+        folder: of the adapter or checkpoint.
+        record: as in `train.json`.
+        merged: folder of the merged checkpoint, if one was asked for.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    merged: Path | None
+
+
+def train(config: TrainConfig, name: str, *, fresh: bool = False) -> TrainResult:
+    """Train, or go on where a stopped run of the same configuration and data was, or take what is finished.
+
+    Args:
+        config: the training file.
+        name: of the run; its folder is `results/train/NAME` unless the file says otherwise.
+        fresh: throw away what an earlier run left in the folder.
+
+    Raises:
+        FinError: something is wrong with configuration, data, model or machine, or another run's files are in the way.
+        KeyboardInterrupt: stopped by Ctrl-C; a checkpoint is there.
+    """
+    from accelerate import PartialState
+
+    from fin_plugins.training import model as models
+    from fin_plugins.training.fit import fit
+    from fin_plugins.training.prepare import prepare
+
+    state = PartialState(cpu=models.device() == "cpu")
+    path = models.model_path(config.model)
+    models.check_method(config, path)
+    folder = Path(config.output or Path("results") / "train" / name)
+    if fresh and state.is_main_process:
+        _clear(folder)
+    _say("reading and rendering the rows")
+    prepared = prepare(config, path)
+    _describe(prepared, config)
+    claim(folder, _identity(config, path, prepared), write=state.is_main_process)
+    state.wait_for_everyone()
+    if not (folder / "train.json").is_file():
+        fit(config, name, path, prepared, folder)
+    else:
+        _say(f"{folder} holds this run, finished; --fresh trains anew")
+    merged = _merged(config, path, folder) if config.merge and config.method != "full" else None
+    record = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    return TrainResult(folder, record, merged)
+
+
+def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> None:
+    """Make the folder this run's, unless another run's files lie there.
+
+    Args:
+        folder: of the run.
+        identity: what makes a run another one.
+        write: leave a note of it.
+
+    Raises:
+        FinError: the folder belongs to another run; the message names what differs.
+    """
+    from fin_plugins.training.record import write_text
+
+    file = folder / _RUN
+    try:
+        there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except ValueError:
+        there = None  # a kill while the very first file was written: nothing was trained
+    if there is None:
+        if write:
+            write_text(file, json.dumps(identity, indent=1))
+        return
+    differs = sorted(key for key in {*there, *identity} if there.get(key) != identity.get(key))
+    if differs:
+        raise FinError(
+            f"{folder}: holds another run, which differs in {', '.join(differs)}: choose another --output, or throw "
+            "that run away with --fresh"
+        )
+
+
+def _identity(config: TrainConfig, path: str, prepared: "Prepared") -> dict[str, Any]:
+    """What makes a run another one: settings, weights, rows and prompts, and libraries that compute."""
+    from fin_plugins.evaluation.hashing import digest, hash_files, model_files
+    from fin_plugins.training.machine import versions
+
+    settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in _NO_PART}
+    local = Path(path)
+    weights = digest(hash_files(model_files(local), local)) if local.is_dir() else path
+    libraries = {name: versions()[name] for name in ("torch", "transformers", "peft", "trl")}
+    return {**settings, "model": weights, "rows and prompts": prepared.hash, "versions": libraries}
+
+
+def _clear(folder: Path) -> None:
+    """Remove a run's files; a folder that holds anything else is left alone.
+
+    Raises:
+        FinError: the folder is not one of a run.
+    """
+    if not folder.exists():
+        return
+    if not (folder / _RUN).is_file() and any(folder.iterdir()):
+        raise FinError(f"--fresh: {folder} is not the folder of a training run: remove it yourself, if you mean it")
+    shutil.rmtree(folder)
+
+
+def _describe(prepared: "Prepared", config: TrainConfig) -> None:
+    for one in prepared.tasks:
+        notes = [f"{one.leaks_dropped} in a test set dropped"] if one.leaks_dropped else []
+        notes += [f"{one.too_long} too long"] if one.too_long else []
+        notes += ["SAMPLE ROWS: no benchmark"] if one.origin == "sample" else []
+        _say(
+            f"  {one.task}: {one.per_epoch} of {one.available} train rows an epoch, {one.validation} validation rows"
+            + (f" ({', '.join(notes)})" if notes else "")
+        )
+
+
+def _merged(config: TrainConfig, path: str, folder: Path) -> Path:
+    from fin_plugins.training.export import merge
+
+    merged = folder / "merged"
+    if not (merged / "config.json").is_file():
+        _say(f"merging in float32 into {merged}")
+        merge(path, folder, merged, trust_remote_code=config.trust_remote_code)
+    return merged
+
+
+def _say(line: str) -> None:
+    print(f"fin train: {line}", file=sys.stderr, flush=True)

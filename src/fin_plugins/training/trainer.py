@@ -1,0 +1,105 @@
+"""TRL's `SFTTrainer`, with the loss computed where it counts and validation by label likelihood."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from trl import SFTTrainer
+
+from fin_plugins.errors import FinError
+from fin_plugins.training.examples import IGNORED
+from fin_plugins.training.ledger import Ledger
+
+Validate = Callable[[], dict[str, float]]
+
+
+class Trainer(SFTTrainer):
+    """As `SFTTrainer`; two things differ.
+
+    The vocabulary is computed at the positions whose next token the loss counts, not at all of them (on a CPU TRL
+    computes all). And `evaluate` asks `validation` instead of computing a loss, so that transformers' own selection of
+    the best checkpoint and early stopping work on the real metric.
+    """
+
+    control: Any
+
+    def __init__(
+        self, *arguments: Any, validation: Validate | None, few_labels: bool, ledger: Ledger, **settings: Any
+    ) -> None:
+        """As `SFTTrainer`'s.
+
+        Args:
+            arguments: `SFTTrainer`'s.
+            validation: gives the metrics of the model as it is now, without the prefix `eval_`.
+            few_labels: the loss counts few positions, as with `loss: completion`.
+            ledger: counts what goes through training.
+            settings: `SFTTrainer`'s.
+        """
+        super().__init__(*arguments, **settings)
+        self._validation = validation
+        self._few_labels = few_labels
+        self.ledger = ledger
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Sum of the counted tokens' losses (nats), over their number in the whole step."""
+        if self.model.training:
+            self.ledger.count(*_counts(inputs))
+        if not self._few_labels or return_outputs:
+            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            self._check(loss[0] if return_outputs else loss)
+            return loss
+        labels = inputs.pop("labels")[:, 1:]
+        counted = labels != IGNORED
+        keep = counted.any(dim=0).nonzero().squeeze(-1)
+        logits = model(**inputs, use_cache=False, logits_to_keep=keep).logits.float()
+        total = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels[:, keep].flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        items = counted.sum() if num_items_in_batch is None else num_items_in_batch
+        loss = total / torch.as_tensor(items, device=total.device).clamp(min=1)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # DDP takes the mean of the gradients over processes
+        self._check(loss)
+        return loss
+
+    def evaluate(self, *_arguments: Any, metric_key_prefix: str = "eval", **_settings: Any) -> dict[str, float]:
+        """Metrics of `validation`, logged and told to the callbacks as `Trainer.evaluate` does."""
+        assert self._validation is not None
+        training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            found = self._validation()
+        self.model.train(training)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self._metrics["eval"].clear()
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _check(self, loss: torch.Tensor) -> None:
+        if not math.isfinite(loss.item()):
+            raise FinError(
+                f"the loss became {loss.item()} in step {self.state.global_step + 1}: lower learning_rate (now "
+                f"{self.args.learning_rate:g}) or max_grad_norm, raise warmup_ratio, or use dtype: float32; the same "
+                "command goes on from the last checkpoint, with --fresh from the start"
+            )
+
+
+def _counts(inputs: dict[str, Any]) -> tuple[int, int, int]:
+    """Examples and tokens of a batch, and positions put through the model for them."""
+    positions = int(inputs["input_ids"].numel())
+    given = inputs.pop("given", None)
+    if given is not None:  # shared_prefix: examples, and tokens without sharing
+        return int(given[0]), int(given[1]), positions
+    if "attention_mask" in inputs:
+        return len(inputs["input_ids"]), int(inputs["attention_mask"].sum()), positions
+    return int((inputs["position_ids"] == 0).sum()), positions, positions  # flattened: each example starts at 0
+
+
+def base_of(model: Any) -> PreTrainedModel:
+    """The transformers model below PEFT's: with an adapter attached its layers hold it, so it answers with it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

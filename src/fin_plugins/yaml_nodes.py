@@ -1,0 +1,167 @@
+"""PyYAML's node graph as plain data with places: no tag is obeyed, and no alias can make it large."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+Key = tuple[str | int, ...]
+Place = tuple[int, int]
+
+MAX_DEPTH = 50
+MAX_ALIASED = 10_000
+
+_TAG = "tag:yaml.org,2002:"
+_AS_TEXT = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
+_CONSTRUCTED = {_TAG + name for name in ("null", "bool", "int", "float")}
+
+
+@dataclass
+class Plain:
+    """What nodes say.
+
+    Attributes:
+        value: dictionaries, lists, text, numbers, booleans and None; None, too, where something has a problem.
+        places: line and column, from 1, of every key and list item, by its path.
+        problems: path, place and message of each.
+    """
+
+    value: Any = None
+    places: dict[Key, Place] = field(default_factory=dict)
+    problems: list[tuple[Key, Place, str]] = field(default_factory=list)
+
+
+class Loader(yaml.SafeLoader):
+    """PyYAML's, with an end to nesting: its composer calls itself once a level."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node.
+
+        Raises:
+            yaml.MarkedYAMLError: it stands too deep, or is no YAML.
+        """
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _too_deep(self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def plain(node: yaml.Node) -> Plain:
+    """The whole below a node.
+
+    Raises:
+        yaml.MarkedYAMLError: aliases stand for more, or nest deeper, than anybody would write out.
+    """
+    reader = _Reader()
+    reader.out.value = reader.value(node, ())
+    return reader.out
+
+
+def _too_deep(mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
+
+
+def _start(node: yaml.Node) -> Place:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.out = Plain()
+        self._scalars = yaml.SafeLoader("")
+        self._open: list[yaml.Node] = []
+        self._met: set[int] = set()
+        self._aliased = 0
+
+    def value(self, node: yaml.Node, key: Key) -> Any:
+        self._count(node)
+        if any(node is parent for parent in self._open):
+            return self._bad(key, node, "contains itself: an alias may not name what it stands in")
+        self._open.append(node)
+        try:
+            return self._value(node, key)
+        finally:
+            self._open.pop()
+
+    def _count(self, node: yaml.Node) -> None:
+        self._aliased += id(node) in self._met
+        self._met.add(id(node))
+        if self._aliased > MAX_ALIASED:
+            message = f"aliases stand for more than {MAX_ALIASED} values"
+            raise yaml.MarkedYAMLError(None, None, message, node.start_mark)
+        if len(self._open) >= MAX_DEPTH:
+            raise _too_deep(node.start_mark)
+
+    def _value(self, node: yaml.Node, key: Key) -> Any:
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            return [self._placed(item, item, (*key, number)) for number, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and node.tag in _AS_TEXT:
+            return self._text(node, key)
+        if isinstance(node, yaml.ScalarNode) and node.tag in _CONSTRUCTED:
+            return self._constructed(node, key)
+        shown = node.tag.replace(_TAG, "!!")
+        return self._bad(key, node, f"the tag {shown} is not allowed here: plain values only")
+
+    def _placed(self, at: yaml.Node, node: yaml.Node, key: Key) -> Any:
+        self.out.places[key] = _start(at)
+        return self.value(node, key)
+
+    def _text(self, node: yaml.ScalarNode, key: Key) -> str | None:
+        text: str = node.value
+        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+            self._bad(key, node, "text with a NUL or with half a character in it (\\0, \\ud800)")
+            return None
+        return text
+
+    def _constructed(self, node: yaml.ScalarNode, key: Key) -> Any:
+        kind = node.tag.removeprefix(_TAG)
+        try:
+            value = self._scalars.construct_object(node)
+        except (ValueError, OverflowError, LookupError, AttributeError):  # `!!bool maybe` raises KeyError, for one
+            return self._bad(key, node, f"cannot be read as YAML's {kind}: put it in quotes if it is text")
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            return self._bad(key, node, "larger than any number that is of use here")
+        return value
+
+    def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            if name_node.tag == _TAG + "merge":
+                merged = self._merged(value_node, key) | merged
+        own: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            if name_node.tag != _TAG + "merge" and (name := self._name(name_node, own, key)) is not None:
+                own[name] = self._placed(name_node, value_node, (*key, name))
+        return merged | own
+
+    def _merged(self, node: yaml.Node, key: Key) -> dict[str, Any]:
+        """What `<<: *anchor` or `<<: [*one, *two]` brings in; the first one wins."""
+        merged: dict[str, Any] = {}
+        for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            value = self.value(part, key)
+            if isinstance(value, dict):
+                merged = value | merged
+            else:
+                self._bad(key, part, "`<<` takes a mapping, or a list of mappings")
+        return merged
+
+    def _name(self, node: yaml.Node, seen: dict[str, Any], key: Key) -> str | None:
+        """A mapping's key; None where it is none."""
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in _AS_TEXT:
+            shown = f"`{node.value}`" if isinstance(node, yaml.ScalarNode) else "this"
+            self._bad(key, node, f"{shown} is no key: put it in quotes if it is meant as one")
+            return None
+        name = self._text(node, key)
+        if name is not None and name in seen:
+            line = self.out.places[(*key, name)][0]
+            self._bad((*key, name), node, f"given twice; the first time in line {line}")
+        return name
+
+    def _bad(self, key: Key, node: yaml.Node, message: str) -> None:
+        self.out.problems.append((key, _start(node), message))
