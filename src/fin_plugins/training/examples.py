@@ -70,9 +70,12 @@ def end_of_turn(lm: Any, chat: bool) -> str:
     if not chat:
         return _needed(eos)
     user = {"role": "user", "content": _PROBE_USER}
-    prompt = lm.apply_chat_template([user, _assistant(_PROBE_PREFIX)], add_generation_prompt=False)
+    try:
+        prompt = lm.apply_chat_template([user, _assistant(_PROBE_PREFIX)], add_generation_prompt=False)
+    except ValueError:  # transformers does not find the answer again in what the template made of it
+        prompt = ""
     whole = lm.tokenizer.apply_chat_template([user, _assistant(_PROBE_PREFIX + _PROBE_ANSWER)], tokenize=False)
-    if not whole.startswith(prompt + _PROBE_ANSWER):
+    if not prompt or not whole.startswith(prompt + _PROBE_ANSWER):
         raise FinError(
             "the chat template does not repeat an answer as it is given, so no training text can equal the "
             "evaluation's prompt and label: use a model with another template, or chat_template: false"

@@ -13,7 +13,7 @@ from fin_plugins.training.config import TrainConfig
 
 
 class StopOnSignal(TrainerCallback):
-    """Ends training after the running step, with a checkpoint, on Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
+    """Ends training after the running step, with a checkpoint, on Ctrl-C or SIGTERM; a second one: at once."""
 
     def __init__(self) -> None:
         self.stopped = False

@@ -1,0 +1,124 @@
+"""Rows laid out as one sequence get the very losses of a padded batch, and see nothing of each other."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.scoring.tiny import SIZES
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, set_seed
+
+from fin_plugins.training.examples import IGNORED
+from fin_plugins.training.shared_prefix import shared_prefix
+
+VOCABULARY = 60
+MODELS = ["LlamaForCausalLM", "Qwen2ForCausalLM", "GPTNeoXForCausalLM", "Gemma2ForCausalLM"]
+
+
+def row(prompt: list[int], label: list[int]) -> dict[str, list[int]]:
+    return {"input_ids": prompt + label, "labels": [IGNORED] * len(prompt) + label}
+
+
+ROWS = [
+    row([1, 2, 3, 4, 5, 6], [10, 11]),
+    row([1, 2, 3, 4, 9], [12]),
+    row([1, 2, 3, 4, 5, 6], [10, 11]),  # the same row twice
+    row([1, 2, 3, 4, 5, 6], [10, 13, 14]),  # the same prompt, another label
+    row([1, 2], [3, 4, 5]),  # its label is others' prompt
+    row([7, 8, 9, 9, 9, 9, 9], [10]),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny(name: str):
+    import transformers
+
+    set_seed(3)
+    model_class = getattr(transformers, name)
+    sizes = {**SIZES, "vocab_size": VOCABULARY, "max_position_embeddings": 64, "initializer_range": 0.5, "num_key_value_heads": 2}
+    if name == "Gemma2ForCausalLM":
+        sizes |= {"head_dim": 8, "sliding_window": 32}
+    model = model_class(model_class.config_class(**sizes)).eval()
+    assert model.config._attn_implementation in ("sdpa", "eager")
+    return model
+
+
+def padded_loss(model, rows) -> torch.Tensor:
+    longest = max(len(one["input_ids"]) for one in rows)
+    ids = torch.tensor([one["input_ids"] + [0] * (longest - len(one["input_ids"])) for one in rows])
+    mask = torch.tensor([[1] * len(one["input_ids"]) + [0] * (longest - len(one["input_ids"])) for one in rows])
+    labels = torch.tensor([one["labels"] + [IGNORED] * (longest - len(one["labels"])) for one in rows])
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def shared_loss(model, rows) -> torch.Tensor:
+    batch = shared_prefix(rows)
+    labels = batch.pop("labels")
+    del batch["given"]
+    logits = model(**batch).logits[:, :-1]
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_losses_and_gradients_are_those_of_a_padded_batch(name):
+    model = tiny(name)
+    found = []
+    for loss_of in (padded_loss, shared_loss):
+        model.zero_grad()
+        loss = loss_of(model, ROWS)
+        loss.backward()
+        found.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    (padded, their_gradients), (shared, our_gradients) = found
+    assert shared.item() == pytest.approx(padded.item(), rel=1e-5)
+    for ours, theirs in zip(our_gradients, their_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_prompts_are_computed_once():
+    batch = shared_prefix(ROWS)
+    assert batch["given"].tolist() == [6, sum(len(one["input_ids"]) for one in ROWS)]
+    # 1 2 3 4 5 once, and behind it: 6 10 11 | 6 10 11 | 6 10 13 14 | 9 12; of the fifth row the 1 is shared;
+    # the sixth begins anew.
+    assert batch["input_ids"].shape == (1, 5 + 3 + 3 + 4 + 2 + 4 + 8)
+
+
+def test_an_example_cannot_see_another():
+    """Whatever stands in one row, the others' log-probabilities stay as they are."""
+    model = tiny("LlamaForCausalLM")
+    others = ROWS[:4]
+    alone = shared_loss(model, others)
+    for changed in (row([1, 2, 3, 4, 5, 20], [21, 22]), row([1, 2, 3, 30], [31])):
+        together, own = shared_loss(model, [*others, changed]), padded_loss(model, [changed])
+        assert (together - own).item() == pytest.approx(alone.item(), rel=1e-5)
+
+
+rows_of = st.builds(row, st.lists(st.integers(1, 3), min_size=1, max_size=6), st.lists(st.integers(1, 3), min_size=1, max_size=3))
+
+
+@given(st.lists(rows_of, min_size=1, max_size=6))
+def test_every_row_can_be_read_back(rows):
+    batch = shared_prefix(rows)
+    ids, labels, depths = (batch[name][0].tolist() for name in ("input_ids", "labels", "position_ids"))
+    mask = batch["attention_mask"][0, 0]
+    found = []
+    for place, label in enumerate(labels):
+        last = place + 1 == len(labels) or labels[place + 1] == IGNORED or depths[place + 1] != depths[place] + 1
+        if label != IGNORED and last:
+            seen = mask[place].nonzero().flatten().tolist()
+            assert [depths[one] for one in seen] == list(range(len(seen)))
+            found.append(([ids[one] for one in seen], [labels[one] for one in seen if labels[one] != IGNORED]))
+    # A row's counted positions are the next one's labels; each row ends in exactly one leaf.
+    wanted = [(one["input_ids"], [label for label in one["labels"] if label != IGNORED]) for one in rows]
+    assert sorted(found) == sorted(wanted)
+    assert mask.triu(1).any().item() is False
