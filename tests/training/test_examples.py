@@ -1,10 +1,10 @@
 """A training text is the evaluation's prompt, its label and the end of turn, byte for byte and token for token."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.conftest import TEMPLATES
 
 from fin_plugins.data.guard import test_rows_closed as rows_closed
 from fin_plugins.errors import FinError
@@ -19,6 +19,7 @@ from fin_plugins.training.examples import (
     tokenise,
 )
 from fin_plugins.training.tasks import TrainingTask, load_tasks
+from tests.conftest import TEMPLATES
 
 MODELS = [*TEMPLATES, "smollm2"]
 ENDS = {
@@ -80,9 +81,7 @@ def test_text_is_prompt_label_and_end(name: str, trainable: Any, evaluated: Any,
     theirs.build_all_requests(
         apply_chat_template=chat, fewshot_as_multiturn=chat, chat_template=lm.apply_chat_template if chat else None
     )
-    gold = {
-        request.doc_id: request.args for request in theirs.instances if request.idx == request.doc["gold"]
-    }
+    gold = {request.doc_id: request.args for request in theirs.instances if request.idx == request.doc["gold"]}
     assert len(ours) == len(gold) == len(documents) > 0
     for number, example in enumerate(ours):
         prompt, label = gold[number]
@@ -97,7 +96,9 @@ def test_tokens_are_those_that_are_scored(name: str, trainable: Any, model: tupl
     end = end_of_turn(lm, chat)
     task = trainable[name]
     rows = task.requests("training", lm, chat)
-    examples = [task_example(one, task.gold(doc), end) for one, doc in zip(rows, task.documents("training"), strict=True)]
+    examples = [
+        task_example(one, task.gold(doc), end) for one, doc in zip(rows, task.documents("training"), strict=True)
+    ]
     for loss in ("completion", "all"):
         tokens = tokenise(examples, lm, encoder(lm), loss)
         for example, found in zip(examples, tokens, strict=True):
@@ -130,18 +131,12 @@ def test_without_an_end_of_text_token_there_is_nothing_to_stop_by(tiny_models: d
 
 
 def test_the_first_and_longest_control_token_ends() -> None:
-    class Token:
-        special = True
-
-        def __init__(self, content: str) -> None:
-            self.content = content
-
-    class Tokenizer:
-        added_tokens_decoder = dict(enumerate([Token("<e>"), Token("<e>>"), Token("<s>")]))
-
-    assert first_control_token("\n<e>>\n<s>", Tokenizer()) == "\n<e>>"
-    assert first_control_token("\n<s><e>", Tokenizer()) == "\n<s>"
-    assert first_control_token("nothing", Tokenizer()) == ""
+    tokens = [SimpleNamespace(content=content, special=content != "<p>") for content in ("<e>", "<e>>", "<s>", "<p>")]
+    tokenizer = SimpleNamespace(added_tokens_decoder=dict(enumerate(tokens)))
+    assert first_control_token("\n<e>>\n<s>", tokenizer) == "\n<e>>"
+    assert first_control_token("\n<s><e>", tokenizer) == "\n<s>"
+    assert first_control_token("<p> is no control token", tokenizer) == ""
+    assert first_control_token("nothing", tokenizer) == ""
 
 
 def test_a_replayed_answer_follows_the_generation_prompt(model: tuple[str, PromptLM]) -> None:

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scoring.tiny import SIZES
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, set_seed
+from transformers import set_seed
 
 from fin_plugins.training.examples import IGNORED
 from fin_plugins.training.shared_prefix import shared_prefix
+from tests.scoring.tiny import SIZES
 
 VOCABULARY = 60
 MODELS = ["LlamaForCausalLM", "Qwen2ForCausalLM", "GPTNeoXForCausalLM", "Gemma2ForCausalLM"]
@@ -41,7 +41,13 @@ def tiny(name: str):
 
     set_seed(3)
     model_class = getattr(transformers, name)
-    sizes = {**SIZES, "vocab_size": VOCABULARY, "max_position_embeddings": 64, "initializer_range": 0.5, "num_key_value_heads": 2}
+    sizes = {
+        **SIZES,
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.5,
+        "num_key_value_heads": 2,
+    }
     if name == "Gemma2ForCausalLM":
         sizes |= {"head_dim": 8, "sliding_window": 32}
     model = model_class(model_class.config_class(**sizes)).eval()
@@ -103,7 +109,9 @@ def test_an_example_cannot_see_another():
         assert (together - own).item() == pytest.approx(alone.item(), rel=1e-5)
 
 
-rows_of = st.builds(row, st.lists(st.integers(1, 3), min_size=1, max_size=6), st.lists(st.integers(1, 3), min_size=1, max_size=3))
+rows_of = st.builds(
+    row, st.lists(st.integers(1, 3), min_size=1, max_size=6), st.lists(st.integers(1, 3), min_size=1, max_size=3)
+)
 
 
 @given(st.lists(rows_of, min_size=1, max_size=6))

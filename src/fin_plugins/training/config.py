@@ -73,7 +73,7 @@ class Lora(Strict):
 
     r: Positive = 16
     alpha: Positive = 32
-    dropout: Annotated[float, Number, Field(ge=0, lt=1)] = 0.05
+    dropout: Annotated[float, Number, Field(ge=0, lt=1)] = 0.0
     target_modules: Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)] = "all-linear"
     """Names of linear modules, or `all-linear`: every one but the output layer."""
 

@@ -1,6 +1,7 @@
 """The training itself: TRL's trainer set up from the training file, resumed where it was, recorded when it ends."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from trl import SFTConfig
 
 from fin_plugins.scoring.hf import FinHF
 from fin_plugins.training import model as models
+from fin_plugins.training.batching import choose_batching
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.examples import Tokens
 from fin_plugins.training.export import save_model
@@ -51,6 +53,7 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
             drop_partial(work)
         PartialState().wait_for_everyone()
         checkpoint, ledger = last_whole(work) or (None, Ledger())
+        config = _resolved(config, model, prepared, tokens)
         trainer = _trainer(config, model, prepared, tokens, work, ledger, resuming=checkpoint is not None)
         keeper, signals, progress = Keeper(ledger), StopOnSignal(), Progress(lambda: ledger.tokens)
         for callback in (progress, signals, _LastStep(), keeper):
@@ -100,8 +103,7 @@ def _trainer(
     *,
     resuming: bool,
 ) -> Trainer:
-    batching = chosen_batching(config, model)
-    settings = sft_config(config, work, batching, validated=bool(prepared.validation), resuming=resuming)
+    settings = sft_config(config, work, validated=bool(prepared.validation), resuming=resuming)
     rows = Dataset.from_dict({"input_ids": [one.ids for one in tokens], "labels": [one.labels for one in tokens]})
     trainer = Trainer(
         model=model,
@@ -110,7 +112,7 @@ def _trainer(
         # Not looked at: `evaluate` asks `validation`. transformers wants one to be there.
         eval_dataset=rows.select([0]) if prepared.validation else None,
         processing_class=prepared.lm.tokenizer,
-        data_collator=shared_prefix if batching == "shared_prefix" else None,
+        data_collator=shared_prefix if config.batching == "shared_prefix" else None,
         validation=_validation(config, model, prepared) if prepared.validation else None,
         few_labels=config.loss == "completion",
         ledger=ledger,
@@ -122,18 +124,15 @@ def _trainer(
     return trainer
 
 
-def chosen_batching(config: TrainConfig, model: Any) -> str:
-    """The way of batching: what `auto` means for this loss, model and device."""
-    if config.batching != "auto":
-        return config.batching
-    attention = base_of(model).config._attn_implementation
-    if config.loss == "all":
-        return "packed"
-    return "shared_prefix" if attention in ("sdpa", "eager") else "padding_free"
+def _resolved(config: TrainConfig, model: Any, prepared: Prepared, tokens: Sequence[Tokens]) -> TrainConfig:
+    """The training file with what `auto` came to."""
+    dtype = str(models.dtype_of(config)).removeprefix("torch.")
+    batching = choose_batching(config, base_of(model), tokens)
+    return config.model_copy(update={"dtype": dtype, "chat_template": prepared.chat, "batching": batching})
 
 
-def sft_config(config: TrainConfig, work: Path, batching: str, *, validated: bool, resuming: bool) -> SFTConfig:
-    """TRL's configuration for a training file."""
+def sft_config(config: TrainConfig, work: Path, *, validated: bool, resuming: bool) -> SFTConfig:
+    """TRL's configuration for a training file in which nothing is `auto` any more."""
     every = 1 / (config.checkpoints_per_epoch * max(config.epochs, 1 / config.checkpoints_per_epoch))
     return SFTConfig(
         output_dir=str(work),
@@ -152,10 +151,10 @@ def sft_config(config: TrainConfig, work: Path, batching: str, *, validated: boo
         bf16=models.dtype_of(config) == torch.bfloat16,
         use_cpu=models.device() == "cpu",
         gradient_checkpointing=config.gradient_checkpointing,
-        packing=batching == "packed",
+        packing=config.batching == "packed",
         packing_strategy="bfd",
-        padding_free=batching == "padding_free",
-        max_length=config.max_length if batching == "packed" else None,  # longer examples were left out before
+        padding_free=config.batching == "padding_free",
+        max_length=config.max_length if config.batching == "packed" else None,  # longer examples were left out before
         eval_packing=False,
         logging_steps=1,
         logging_nan_inf_filter=False,

@@ -166,6 +166,13 @@ def _percent(done: int, total: int) -> int:
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
+    """The metric that decides, and where there are several tasks each task's; the others stand in the record."""
     shown = {name.removeprefix("eval_"): value for name, value in metrics.items() if not name.endswith(_NO_RESULTS)}
-    return ", ".join(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
-                     for name, value in shown.items())  # fmt: skip
+    means = [name for name in shown if "/" not in name]
+    tasks = [name for name in shown if "/" in name and name.partition("/")[2] in means]
+    chosen = means + (tasks if len(tasks) > 1 else [])
+    return ", ".join(f"{name.partition('/')[0]} {_figure(shown[name])}" for name in chosen)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -136,8 +136,8 @@ def _load(manager: Any, name: str) -> "list[ConfigurableTask]":
     if name not in manager.task_index:
         raise FinError(f"tasks: {name}: no such task; `fin eval ls tasks` lists all names")
     # A group hands its overrides down to every task below it, however deep.
-    closed = TaskIndex.entry_from_config({"group": _GROUP, "task": [name], "test_split": None})
-    manager.task_index[_GROUP] = closed
+    closed = {"group": _GROUP, "task": [name], "test_split": _stand_in(manager.task_index[name])}
+    manager.task_index[_GROUP] = TaskIndex.entry_from_config(closed)
     try:
         return list(manager.load([_GROUP])["tasks"].values())
     except OSError as error:
@@ -146,8 +146,23 @@ def _load(manager: Any, name: str) -> "list[ConfigurableTask]":
         raise FinError(f"tasks: {name}: cannot be trained on: no validation and no train rows ({error})") from error
 
 
+def _stand_in(entry: Any) -> str | None:
+    """What stands in for a task's test split while lm-eval loads it, which wants some rows to evaluate: its train rows.
+
+    None for a group, whose tasks then need validation rows.
+    """
+    from lm_eval.tasks._index import Kind
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    if entry.kind != Kind.TASK or not entry.yaml_path:
+        return None
+    split = load_yaml(entry.yaml_path, resolve_func=False).get("training_split")
+    return None if split is None else str(split)
+
+
 def _checked(task: "ConfigurableTask") -> TrainingTask:
     name = str(task.config.task)
+    task.config.test_split = None
     test = set(task.dataset) - {task.config.training_split, task.config.validation_split}
     for split in test:
         del task.dataset[split]

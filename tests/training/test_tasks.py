@@ -1,0 +1,78 @@
+"""Loading tasks for training: lm-eval's own objects, without a test row."""
+
+import pytest
+
+from fin_plugins.data.guard import test_rows_closed as rows_closed
+from fin_plugins.errors import FinError
+from fin_plugins.training.tasks import load_tasks
+
+pytestmark = pytest.mark.usefixtures("sample_data")
+
+
+def loaded(*names):
+    with rows_closed():
+        return load_tasks(names)
+
+
+def test_a_task_has_train_and_validation_rows_and_no_test_rows():
+    (task,) = loaded("fin_fomc")["fin_fomc"]
+    assert sorted(task.task.dataset) == ["train", "validation"]
+    assert task.task.config.test_split is None
+    assert not task.task.has_test_docs()
+    assert (task.seen, task.rows) == (True, "fomc")
+    assert len(task.documents("training")) == 24
+
+
+def test_without_the_guard_nothing_is_loaded():
+    with pytest.raises(FinError, match="out of reach"):
+        load_tasks(["fin_fomc"])
+
+
+def test_a_group_stands_for_its_tasks():
+    found = loaded("fin_seen", "fin_argument")
+    names = [task.name for task in found["fin_seen"]]
+    assert names == ["fin_fpb", "fin_fiqa", "fin_headline", "fin_finred", "fin_fomc"]
+    assert all(set(task.task.dataset) <= {"train", "validation"} for tasks in found.values() for task in tasks)
+    assert found["fin_argument"][0].seen is False
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("fin_fomcc",), "no such task"),
+        (("fin_fomc_gen",), "no multiple-choice task.*train on fin_fomc, whose prompt is the same"),
+        (("fin_deal",), "fin_deal: cannot be trained on: no validation and no train rows"),
+        (("fin_seen", "fin_fomc"), "fin_fomc would be trained on twice"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_said(names, message):
+    with pytest.raises(FinError, match=message):
+        loaded(*names)
+
+
+TASK = """
+task: my_task
+dataset_path: json
+dataset_kwargs: {{data_files: {{train: {folder}/train.jsonl, held: {folder}/held.jsonl}}}}
+output_type: multiple_choice
+training_split: train
+test_split: held
+doc_to_text: "Colour: {{{{thing}}}}"
+doc_to_choice: [red, green]
+doc_to_target: label
+"""
+
+
+def test_a_task_of_ones_own_by_path(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"thing": "grass", "label": "green"}\n{"thing": "blood", "label": "red"}\n')
+    (tmp_path / "held.jsonl").write_text('{"thing": "poppy", "label": "red"}\n')
+    (tmp_path / "my_task.yaml").write_text(TASK.format(folder=tmp_path))
+    name = str(tmp_path / "my_task.yaml")
+    (task,) = loaded(name)[name]
+    assert (task.name, task.rows, task.seen) == ("my_task", "my_task", None)
+    assert list(task.task.dataset) == ["train"]
+    documents = task.documents("training")
+    assert [task.gold(one) for one in documents] == [1, 0]
+    assert task.text(documents[0]) == "Colour: grass"
+    with pytest.raises(FinError, match="label 'blue', which is none of red, green"):
+        task.gold({"thing": "sky", "label": "blue"})
