@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,14 @@ def samples(folder: Path, task: str) -> list[dict]:
     """The rows of the sample file that lm-eval wrote for `task` below `folder`."""
     (file,) = folder.rglob(f"samples_{task}_2*.jsonl")
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny models are slower on two threads than on one, ten times so where other processes run."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.training.read import Configured
+    from fin_plugins.training.run import TrainResult
 
 
 @click.command("train", context_settings={"help_option_names": ["-h", "--help"]})
@@ -123,8 +124,37 @@ def _show(read: "Configured", as_json: bool) -> None:
 def _train(read: "Configured", fresh: bool, as_json: bool) -> None:
     from fin_plugins.training.run import train
 
-    # What libraries print on the way may not stand in front of the JSON.
-    with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        result = train(read.config, read.name, fresh=fresh)
-    if as_json and os.environ.get("RANK", "0") == "0":  # of many processes, one speaks
-        click.echo(json.dumps(result.record, indent=1, ensure_ascii=False))
+    try:
+        # What libraries print on the way may not stand in front of the JSON.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            result = train(read.config, read.name, fresh=fresh)
+    except KeyboardInterrupt as stop:
+        what = str(stop) or "stopped at once; what came after the last checkpoint is lost"
+        click.echo(f"fin train: {what}; the same command goes on from there", err=True)
+        sys.exit(130)  # as a shell has it for Ctrl-C
+    if os.environ.get("RANK", "0") == "0":  # of many processes, one speaks
+        click.echo(json.dumps(result.record, indent=1, ensure_ascii=False) if as_json else _told(result, read.name))
+
+
+def _told(result: "TrainResult", name: str) -> str:
+    record = result.record
+    curve = {check["step"]: check["mean"] for check in record["validation_curve"]}
+    lines = [f"\n{result.folder}: {record['method']}, {record['steps']} steps, {record['wall_seconds']:.0f} s"]
+    if curve:
+        metric = record["config"]["validation"]["metric"]
+        best, before = curve[record["best_step"]], curve.get(0)
+        lines.append(
+            f"  kept: step {record['best_step']}, {metric} {best:.3f} on validation rows; untrained {before:.3f}"
+        )
+        if before is not None and best <= before:
+            lines.append(
+                "  training did not help: see the loss in training.svg; try another learning_rate or more rows"
+            )
+    lines.append("  README.md is its card, train.json the whole record, training.svg loss and validation")
+    lines += [f"  merged checkpoint: {result.merged}"] if result.merged else []
+    tasks = ",".join(task["task"] for task in record["tasks"])
+    model = f"pretrained={result.base} --adapter {name}={result.folder}"
+    model = f"pretrained={result.folder}" if record["method"] == "full" else model
+    chat = " --apply_chat_template" if record["config"]["chat_template"] else ""
+    lines.append(f"next: fin eval --model fin_hf --model_args {model} --tasks {tasks}{chat} --output_path results")
+    return "\n".join(lines)

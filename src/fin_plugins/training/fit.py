@@ -21,11 +21,15 @@ from fin_plugins.training.export import save_model
 from fin_plugins.training.ledger import Keeper, Ledger, drop_partial, last_whole
 from fin_plugins.training.prepare import Prepared
 from fin_plugins.training.progress import Progress
+from fin_plugins.training.quiet import quiet
 from fin_plugins.training.report import write_report
 from fin_plugins.training.shared_prefix import shared_prefix
 from fin_plugins.training.stopping import StopOnSignal, out_of_memory_in_words
 from fin_plugins.training.trainer import Trainer, Validate, base_of
 from fin_plugins.training.validation import validate
+
+_SCORED = 16
+"""Validation rows a pass: they share their instruction, and no gradient is kept."""
 
 
 def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: Path) -> None:
@@ -183,7 +187,8 @@ def _validation(config: TrainConfig, model: Any, prepared: Prepared) -> Validate
 
     def scored() -> dict[str, float]:
         if not lm:
-            lm.append(FinHF(pretrained=base_of(model), tokenizer=prepared.lm.tokenizer, batch_size=config.batch_size))
+            with quiet("lm_eval.models.huggingface"):  # it warns that a loaded model has no use for `device`
+                lm.append(FinHF(pretrained=base_of(model), tokenizer=prepared.lm.tokenizer, batch_size=_SCORED))
         found = validate(lm[0], prepared.validation, share)
         each = {f"{task}/{key}": value for task, scores in found.items() for key, value in vars(scores).items()}
         return {metric: sum(getattr(one, metric) for one in found.values()) / len(found), **each}

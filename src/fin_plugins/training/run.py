@@ -30,11 +30,13 @@ class TrainResult:
         folder: of the adapter or checkpoint.
         record: as in `train.json`.
         merged: folder of the merged checkpoint, if one was asked for.
+        base: folder or hub name of the base model.
     """
 
     folder: Path
     record: dict[str, Any]
     merged: Path | None
+    base: str
 
 
 def train(config: TrainConfig, name: str, *, fresh: bool = False) -> TrainResult:
@@ -50,11 +52,13 @@ def train(config: TrainConfig, name: str, *, fresh: bool = False) -> TrainResult
         KeyboardInterrupt: stopped by Ctrl-C; a checkpoint is there.
     """
     from accelerate import PartialState
+    from transformers.utils import logging as transformers_logging
 
     from fin_plugins.training import model as models
     from fin_plugins.training.fit import fit
     from fin_plugins.training.prepare import prepare
 
+    transformers_logging.disable_progress_bar()  # of reading and writing weights: a second's work
     state = PartialState(cpu=models.device() == "cpu")
     path = models.model_path(config.model)
     models.check_method(config, path)
@@ -72,7 +76,7 @@ def train(config: TrainConfig, name: str, *, fresh: bool = False) -> TrainResult
         _say(f"{folder} holds this run, finished; --fresh trains anew")
     merged = _merged(config, path, folder) if config.merge and config.method != "full" else None
     record = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    return TrainResult(folder, record, merged)
+    return TrainResult(folder, record, merged, path)
 
 
 def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> None:

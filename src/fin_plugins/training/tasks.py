@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fin_plugins.data import guard
 from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
+from fin_plugins.training.quiet import quiet
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -139,7 +140,8 @@ def _load(manager: Any, name: str) -> "list[ConfigurableTask]":
     closed = {"group": _GROUP, "task": [name], "test_split": _stand_in(manager.task_index[name])}
     manager.task_index[_GROUP] = TaskIndex.entry_from_config(closed)
     try:
-        return list(manager.load([_GROUP])["tasks"].values())
+        with quiet("lm_eval.api.task"):  # it explains --metadata at every custom data set
+            return list(manager.load([_GROUP])["tasks"].values())
     except OSError as error:
         raise FinError(f"tasks: {name}: its rows cannot be loaded ({error})") from error
     except (KeyError, ValueError, AssertionError) as error:

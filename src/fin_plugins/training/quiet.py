@@ -1,0 +1,18 @@
+"""Other libraries' remarks that say nothing to whoever trains."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Let these loggers pass on errors only, until the block ends."""
+    before = {name: logging.getLogger(name).level for name in loggers}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
