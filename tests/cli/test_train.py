@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from tests.training.records import checks, record
 
 from fin_plugins.cli.main import fin
 from fin_plugins.errors import FinError
+from fin_plugins.training.record import Check
 
 
 def typed(*words: str) -> Result:
@@ -27,7 +30,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     def train(config: Any, name: str, *, fresh: bool = False) -> Any:
         calls.append((config, name, fresh))
         print("a library speaks")
-        return SimpleNamespace(record={"name": name, "score": 0.5})
+        made_up = record(name=name, validation_curve=[Check(step=0, epoch=0, mean=0.25, tasks={}), *checks()])
+        return SimpleNamespace(record=asdict(made_up), folder=Path("out"), merged=None, base="org/base-1B")
 
     module = ModuleType("fin_plugins.training.run")
     module.train = train  # type: ignore[attr-defined]
@@ -66,11 +70,16 @@ def test_training_gets_the_configuration(runs: list[Any]) -> None:
     ((config, name, fresh),) = runs
     assert done.exit_code == 0 and "a library speaks" in done.stdout
     assert (config.seed, config.output, config.merge, name, fresh) == (7, "out", False, "single_fomc", True)
+    assert "kept: step 300, macro_f1 0.710 on validation rows; untrained 0.250" in done.stdout
+    asked = (
+        "fin eval --model fin_hf --model_args pretrained=org/base-1B --adapter single_fomc=out --tasks fin_fpb,fin_fiqa"
+    )
+    assert asked in done.stdout
 
 
 def test_json_is_the_record_and_nothing_else_on_stdout(runs: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     done = typed("demo", "--json")
-    assert json.loads(done.stdout) == {"name": "demo", "score": 0.5} and "a library speaks" in done.stderr
+    assert json.loads(done.stdout)["name"] == "demo" and "a library speaks" in done.stderr
     assert runs[0][2] is False
     monkeypatch.setenv("RANK", "1")
     assert typed("demo", "--json").stdout == ""

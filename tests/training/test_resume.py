@@ -95,7 +95,7 @@ def test_a_kill_after_the_last_step_loses_nothing(model, tmp_path, unbroken, mon
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr(fit, "save_model", killed)
+        patch.setattr(fit, "take_over", killed)
         run(model, tmp_path / "out", **LONG)
     run(model, tmp_path / "out", **LONG)
     same(tmp_path / "out", unbroken.folder)
@@ -115,6 +115,9 @@ def test_a_half_written_checkpoint_is_never_used(tmp_path):
 
 def test_time_and_memory_of_all_parts_count():
     ledger = Ledger(seconds=100.0, peak={"host": 1 << 60})
-    Keeper(ledger).bring_up_to_date()
-    assert 100.0 <= ledger.seconds < 101.0
-    assert ledger.peak["host"] == 1 << 60
+    keeper = Keeper(ledger)
+    ledger.count(2, 30, 40)
+    total = keeper.total()
+    assert 100.0 <= total.seconds < 101.0
+    assert total.peak["host"] == 1 << 60
+    assert (total.examples, total.tokens, total.computed) == (2, 30, 40)

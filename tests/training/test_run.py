@@ -68,7 +68,7 @@ def test_a_finished_run_is_not_run_again(trained, model, capsys):
 
 
 def test_another_run_does_not_overwrite_it(trained, model):
-    with pytest.raises(FinError, match="holds another run, which differs in learning_rate, lora: .*--fresh"):
+    with pytest.raises(FinError, match=r"holds another run, which differs in learning_rate, lora: .*--fresh"):
         run(model, trained.folder, learning_rate=0.02, lora={"r": 2})
 
 

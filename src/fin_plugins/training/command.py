@@ -142,7 +142,7 @@ def _told(result: "TrainResult", name: str) -> str:
     lines = [f"\n{result.folder}: {record['method']}, {record['steps']} steps, {record['wall_seconds']:.0f} s"]
     if curve:
         metric = record["config"]["validation"]["metric"]
-        best, before = curve[record["best_step"]], curve.get(0)
+        best, before = curve[record["best_step"]], curve[0]
         lines.append(
             f"  kept: step {record['best_step']}, {metric} {best:.3f} on validation rows; untrained {before:.3f}"
         )

@@ -1,9 +1,7 @@
 """What a run leaves: the adapter or checkpoint, and on request the two merged, in safetensors only."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,36 +11,24 @@ from fin_plugins.errors import FinError
 _PICKLES = ("*.bin", "*.pt", "*.pth")
 
 
-def put(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write files into a scratch folder, then move them into `folder`, each at once.
+def take_over(scratch: Path, folder: Path) -> None:
+    """Move what was saved in `scratch` into `folder`, each file at once, pickles left out.
 
     Raises:
         FinError: `folder` cannot be written.
     """
-    scratch = folder / ".writing"
     try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        fill(scratch)
         for pattern in _PICKLES:
             for pickle in scratch.glob(pattern):
                 pickle.unlink()
-        for file in sorted(scratch.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        # The configuration last: a folder without it is no model to anybody.
+        for file in sorted(scratch.iterdir(), key=lambda file: (file.name.endswith("config.json"), file.name)):
             file.replace(folder / file.name)
-        scratch.rmdir()
+        shutil.rmtree(scratch)
     except OSError as error:
         reason = error.strerror or error
         raise FinError(f"{folder}: cannot be written ({reason}): free some space or change `output`") from error
-
-
-def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model or an adapter, with the tokenizer and its chat template."""
-
-    def fill(scratch: Path) -> None:
-        model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-
-    put(folder, fill)
 
 
 def merge(base: str, adapter: Path, folder: Path, *, trust_remote_code: bool = False) -> None:
@@ -68,4 +54,8 @@ def merge(base: str, adapter: Path, folder: Path, *, trust_remote_code: bool = F
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
     except ValueError as error:
         raise FinError(f"{adapter}: cannot be merged ({str(error).splitlines()[0]})") from error
-    save_model(merged.to(own), AutoTokenizer.from_pretrained(adapter), folder)
+    scratch = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(scratch, ignore_errors=True)
+    merged.to(own).save_pretrained(scratch)
+    AutoTokenizer.from_pretrained(adapter).save_pretrained(scratch)
+    take_over(scratch, folder)

@@ -12,12 +12,13 @@ from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
 from trl import SFTConfig
 
+from fin_plugins.errors import FinError
 from fin_plugins.scoring.hf import FinHF
 from fin_plugins.training import model as models
 from fin_plugins.training.batching import choose_batching
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.examples import Tokens
-from fin_plugins.training.export import save_model
+from fin_plugins.training.export import take_over
 from fin_plugins.training.ledger import Keeper, Ledger, drop_partial, last_whole
 from fin_plugins.training.prepare import Prepared
 from fin_plugins.training.progress import Progress
@@ -59,7 +60,11 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         checkpoint, ledger = last_whole(work) or (None, Ledger())
         config = _resolved(config, model, prepared, tokens)
         trainer = _trainer(config, model, prepared, tokens, work, ledger, resuming=checkpoint is not None)
-        keeper, signals, progress = Keeper(ledger), StopOnSignal(), Progress(lambda: ledger.tokens)
+        keeper, signals, progress = (
+            Keeper(ledger),
+            StopOnSignal(),
+            Progress(lambda: ledger.tokens * PartialState().num_processes),
+        )
         for callback in (progress, signals, _LastStep(), keeper):
             trainer.add_callback(callback)
         try:
@@ -69,10 +74,11 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
             signals.release()
     if signals.stopped and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt(f"stopped after step {trainer.state.global_step}, with a checkpoint in {work}")
-    keeper.bring_up_to_date()
+    total = keeper.total()
+    trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
     if trainer.is_world_process_zero():
-        save_model(trainer.model, prepared.lm.tokenizer, folder)
-        write_report(config, name, trainer, prepared, replay, folder)
+        take_over(work / "kept", folder)
+        write_report(config, name, trainer, prepared, replay, total, folder)
         shutil.rmtree(work)
     trainer.accelerator.wait_for_everyone()
 
@@ -121,6 +127,8 @@ def _trainer(
         few_labels=config.loss == "completion",
         ledger=ledger,
     )
+    if trainer.is_fsdp_enabled and prepared.validation:
+        raise FinError("validation: cannot be done with FSDP, which shares a layer out among processes: set it to off")
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     if config.validation and config.validation.early_stop and prepared.validation:
@@ -155,6 +163,7 @@ def sft_config(config: TrainConfig, work: Path, *, validated: bool, resuming: bo
         bf16=models.dtype_of(config) == torch.bfloat16,
         use_cpu=models.device() == "cpu",
         gradient_checkpointing=config.gradient_checkpointing,
+        ddp_find_unused_parameters=False,
         packing=config.batching == "packed",
         packing_strategy="bfd",
         padding_free=config.batching == "padding_free",

@@ -3,11 +3,13 @@
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from fin_plugins.training.machine import peak_memory
@@ -31,7 +33,7 @@ class Ledger:
         computed: positions that went through the model.
         seconds: wall time.
         resumed: times the run was resumed.
-        peak: largest memory of any part, bytes by kind.
+        peak: largest memory of any part, bytes by kind; of the first process.
         started: ISO time of the first part.
     """
 
@@ -51,26 +53,38 @@ class Ledger:
 
 
 class Keeper(TrainerCallback):
-    """Writes the ledger into each checkpoint."""
+    """Writes the ledger into each checkpoint, the counts of all processes in it."""
 
     def __init__(self, ledger: Ledger) -> None:
         """Keep `ledger`, whose time runs from now on."""
         self.ledger = ledger
-        self._before = ledger.seconds
+        self._before = replace(ledger)
         self._began = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint as whole."""
-        self.bring_up_to_date()
+        total = self.total()
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_text(folder / _MARK, json.dumps(asdict(self.ledger)))
+            write_text(folder / _MARK, json.dumps(asdict(total)))
 
-    def bring_up_to_date(self) -> None:
-        """Bring time and peak memory up to now."""
-        self.ledger.seconds = self._before + time.monotonic() - self._began
+    def total(self) -> Ledger:
+        """The ledger up to now, over all processes; to be asked by all of them."""
+        counts = [(self._since("examples"), self._since("tokens"), self._since("computed"))]
+        if PartialState().num_processes > 1:
+            counts = gather_object(counts)
         peak = peak_memory()
-        self.ledger.peak = {kind: max(size, self.ledger.peak.get(kind, 0)) for kind, size in peak.items()}
+        total = replace(
+            self._before,
+            seconds=self._before.seconds + time.monotonic() - self._began,
+            peak={kind: max(size, self._before.peak.get(kind, 0)) for kind, size in peak.items()},
+        )
+        for one in counts:
+            total.count(*one)
+        return total
+
+    def _since(self, name: str) -> int:
+        return int(getattr(self.ledger, name) - getattr(self._before, name))
 
 
 def last_whole(folder: Path) -> tuple[Path, Ledger] | None:

@@ -19,6 +19,7 @@ def write_report(
     trainer: Any,
     prepared: Prepared,
     replay: ReplayData | None,
+    ledger: Ledger,
     folder: Path,
 ) -> Record:
     """Write plot, model card and, last, `train.json`, which says that the run is finished.
@@ -26,16 +27,17 @@ def write_report(
     Raises:
         FinError: the folder cannot be written.
     """
-    record = _record(config, name, trainer, prepared, replay)
+    record = _record(config, name, trainer, prepared, replay, ledger)
     plot(record, folder / "training.svg")
     write_text(folder / "README.md", model_card(record))
     write_record(record, folder)
     return record
 
 
-def _record(config: TrainConfig, name: str, trainer: Any, prepared: Prepared, replay: ReplayData | None) -> Record:
-    state, ledger = trainer.state, trainer.ledger
-    assert isinstance(ledger, Ledger)
+def _record(
+    config: TrainConfig, name: str, trainer: Any, prepared: Prepared, replay: ReplayData | None, ledger: Ledger
+) -> Record:
+    state = trainer.state
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in trainer.model.parameters()]
     return Record(
         name=name,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -156,4 +157,5 @@ def _merged(config: TrainConfig, path: str, folder: Path) -> Path:
 
 
 def _say(line: str) -> None:
-    print(f"fin train: {line}", file=sys.stderr, flush=True)
+    if os.environ.get("RANK", "0") == "0":  # of many processes, one speaks
+        print(f"fin train: {line}", file=sys.stderr, flush=True)

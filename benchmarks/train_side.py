@@ -1,0 +1,179 @@
+"""One run of one side of `train.py`, in a process of its own: a job as JSON in, the figures as JSON out."""
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, TrainerCallback, set_seed
+from transformers.utils import logging
+
+from fin_plugins.errors import FinError
+from fin_plugins.training import model as models
+from fin_plugins.training.config import TrainConfig
+from fin_plugins.training.examples import IGNORED, Tokens
+from fin_plugins.training.ledger import Ledger
+from fin_plugins.training.machine import hardware, peak_memory, versions
+from fin_plugins.training.stopping import out_of_memory_in_words
+
+# `prepare` and `fit` are imported where they are used: lm-eval and TRL may not count as the plain loop's memory.
+
+Job = dict[str, Any]
+
+
+class Meter:
+    """Time and counts at the end of every step."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[float, int, int]] = []
+
+    def step(self, tokens: int, computed: int) -> None:
+        """Take the time; `tokens` and positions `computed` are sums since the start."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self._marks.append((time.perf_counter(), tokens, computed))
+
+    def after(self, warm_up: int) -> dict[str, float]:
+        """What came after the first steps.
+
+        Raises:
+            FinError: nothing did.
+        """
+        if len(self._marks) <= warm_up:
+            raise FinError(f"{len(self._marks)} steps, no more than the warm-up: raise --batches")
+        figures = zip(self._marks[-1], self._marks[warm_up - 1], strict=True)
+        return dict(zip(("seconds", "tokens", "computed"), (end - start for end, start in figures), strict=True))
+
+
+def main() -> None:
+    """Do the job that the first argument describes."""
+    job = json.loads(sys.argv[1])
+    logging.disable_progress_bar()
+    try:
+        result = write_rows(job) if job["way"] == "prepare" else measure(job)
+    except FinError as error:
+        if job["way"] in ("prepare", "plain"):
+            raise SystemExit(f"{job['way']}: {error}") from error
+        result = {"failed": str(error)}
+    print("RESULT" + json.dumps(result), flush=True)
+
+
+def write_rows(job: Job) -> dict[str, float]:
+    """The first rows of the mix after a seeded shuffle, in tokens."""
+    from fin_plugins.training.prepare import prepare
+
+    config = config_of(job)
+    tokens = prepare(config, models.model_path(config.model)).tokens
+    if len(tokens) < job["count"]:
+        raise FinError(f"{job['tasks']}: {len(tokens)} rows, {job['count']} wanted: lower --batches or --batch-size")
+    random.Random(config.seed).shuffle(tokens)
+    chosen = tokens[: job["count"]]
+    Path(job["rows"]).write_text(json.dumps([[one.ids, one.labels] for one in chosen]), encoding="utf-8")
+    lengths = [len(one.ids) for one in chosen]
+    return {"rows": len(chosen), "mean": sum(lengths) / len(lengths), "longest": max(lengths)}
+
+
+def config_of(job: Job, **changes: Any) -> TrainConfig:
+    """A training file's defaults, one epoch over the job's rows."""
+    own = {name: job[name] for name in ("model", "dtype", "batch_size", "batching", "loss", "tasks") if name in job}
+    return TrainConfig.model_validate({"tasks": ["fin_fomc"], "epochs": 1, "validation": None, **own, **changes})
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Train on the job's rows; seconds, tokens and positions after the warm-up, peak memory and what it ran on."""
+    rows = [Tokens(*row) for row in json.loads(Path(job["rows"]).read_text(encoding="utf-8"))]
+    rows = [Tokens(one.ids, one.ids) for one in rows] if job["loss"] == "all" else rows
+    config, meter = config_of(job), Meter()
+    with out_of_memory_in_words(config):
+        set_seed(config.seed)
+        model = models.with_adapter(models.load(config, models.model_path(config.model)), config)
+        weights = frozen_weights(model)
+        batching = (plain if job["way"] == "plain" else ours)(config, model, rows, meter)
+    figures = {**meter.after(job["warm_up"]), "peak": peak_memory(), "weights": weights}
+    dtype = str(models.dtype_of(config)).removeprefix("torch.")
+    return {**figures, "batching": batching, "loss": job["loss"], "dtype": dtype, "machine": machine()}
+
+
+def machine() -> str:
+    """What it ran on and with."""
+    where, installed = hardware(), versions()
+    device = ", ".join(where["gpus"]) or f"{where['cpu']}, {where['threads']} thread(s)"
+    return ", ".join([device, *(f"{name} {installed[name]}" for name in ("torch", "transformers", "peft", "trl"))])
+
+
+def frozen_weights(model: Any) -> int:
+    """Weights of the blocks: without adapter, embeddings and output layer."""
+    base = model.get_base_model()
+    ends = {base.get_input_embeddings().weight, base.get_output_embeddings().weight}
+    return sum(one.numel() for one in base.parameters() if not one.requires_grad and one not in ends)
+
+
+def plain(config: TrainConfig, model: Any, rows: Sequence[Tokens], meter: Meter) -> str:
+    """The loop that most people write: pad to the longest row of the batch, loss on every token of the text."""
+    device, dtype = models.device(), models.dtype_of(config)
+    model.to(device).train()
+    trained = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    tokens = computed = 0
+    for start in range(0, len(rows), config.batch_size):
+        batch = {name: value.to(device) for name, value in padded(rows[start : start + config.batch_size]).items()}
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()  # shown in a progress bar, as a rule
+        tokens, computed = tokens + int(batch["attention_mask"].sum()), computed + batch["input_ids"].numel()
+        meter.step(tokens, computed)
+    return "padded"
+
+
+def padded(rows: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+    """A batch as long as its longest row."""
+    longest = max(len(one.ids) for one in rows)
+    short = [longest - len(one.ids) for one in rows]
+    return {
+        "input_ids": torch.tensor([one.ids + [0] * missing for one, missing in zip(rows, short, strict=True)]),
+        "attention_mask": torch.tensor([[1] * (longest - missing) + [0] * missing for missing in short]),
+        "labels": torch.tensor([one.ids + [IGNORED] * missing for one, missing in zip(rows, short, strict=True)]),
+    }
+
+
+def ours(config: TrainConfig, model: Any, rows: list[Tokens], meter: Meter) -> str:
+    """`fin train`'s own trainer, without validation and checkpoints, over the rows in their order."""
+    from fin_plugins.training import fit
+    from fin_plugins.training.prepare import Prepared
+
+    if config.batching == "packed":  # sequences: about as many tokens a step as the others have
+        tokens = config.batch_size * sum(len(one.ids) for one in rows) / len(rows)
+        config = config.model_copy(update={"batch_size": max(1, round(tokens / config.max_length))})
+    tokenizer = AutoTokenizer.from_pretrained(models.model_path(config.model))
+    prepared = Prepared(SimpleNamespace(tokenizer=tokenizer), chat=False, end="", limit=config.max_length)
+    # Not public, and called all the same: what is timed has to be what `fin train` sets up.
+    config = fit._resolved(config, model, prepared, rows)
+    ledger = Ledger()
+    with tempfile.TemporaryDirectory(prefix="fin-bench-") as work:
+        trainer = fit._trainer(config, model, prepared, rows, Path(work), ledger, resuming=False)
+        trainer.args.train_sampling_strategy, trainer.args.save_strategy = "sequential", "no"
+        trainer.add_callback(_Steps(meter, ledger))
+        trainer.train()
+    return config.batching
+
+
+class _Steps(TrainerCallback):
+    def __init__(self, meter: Meter, ledger: Ledger) -> None:
+        self._meter, self._ledger = meter, ledger
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self._meter.step(self._ledger.tokens, self._ledger.computed)
+
+
+if __name__ == "__main__":
+    main()
