@@ -36,7 +36,7 @@ def test_scores_of_replicates_equal_sklearn(n_labels: int, size: int) -> None:
     cells = table[gold, said]
     counts = np.random.default_rng(1).multinomial(size, cells / size, 30)
     for kind, within in ((np.float64, 1e-12), (np.float32, 1e-6)):
-        fast = bootstrap._scores_from_counts(counts.astype(kind), gold, said, n_labels)
+        fast = bootstrap.scores_from_counts(counts.astype(kind), gold, said, n_labels)
         for row, count in zip(fast, counts, strict=True):
             documents = np.repeat(gold, count), np.repeat(np.where(said == n_labels, -1, said), count)
             assert row == pytest.approx(astuple(scores(*documents, n_labels)), abs=within)

@@ -112,7 +112,7 @@ def test_no_validation_no_curve_no_replay() -> None:
 def test_how_and_cost_hold_the_figures() -> None:
     html = rendered(record(resumed=2, config=config(warmup_ratio=0.05, lora={"r": 4, "target_modules": ["q", "v"]})))
     how = dict(table_rows(html, "How")[1:])
-    assert how["Method"] == "LoRA: rank 4, alpha 32, dropout 0.05, on q, v"
+    assert how["Method"] == "LoRA: rank 4, alpha 32, dropout 0, on q, v"
     assert how["Trained parameters"] == "4,884,480 of 139,400,000 (3.50%)"
     assert how["Learning rate"] == "0.0002, cosine, warm-up over 5.0% of the steps"
     assert how["Seed"] == "42"

@@ -17,7 +17,7 @@ file = reading.file
 def test_a_good_file(file: Path) -> None:
     read = read_config(str(file))
     assert (read.name, read.source, read.config.lora.r) == ("my.run", file, 4)
-    assert read.resolved["lora"] == {"r": 4, "alpha": 32, "dropout": 0.05, "target_modules": "all-linear"}
+    assert read.resolved["lora"] == {"r": 4, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"}
     assert read.resolved["tasks"][1] == {"task": "fin_fpb", "cap": 9, "weight": None, "repeat": 1}
 
 

@@ -68,10 +68,10 @@ def _replicates(
     """The four metrics of every replicate, shape (draws, 4), in chunks so that memory stays small."""
     size, draw, rng = max(1, _CHUNK_CELLS // len(cells)), _drawer(cells), np.random.default_rng(seed)
     chunks = (draw(rng, min(size, draws - start)) for start in range(0, draws, size))
-    return np.concatenate([_scores_from_counts(counts, gold, answers, n_labels) for counts in chunks])
+    return np.concatenate([scores_from_counts(counts, gold, answers, n_labels) for counts in chunks])
 
 
-def _scores_from_counts(
+def scores_from_counts(
     counts: Floats, gold: NDArray[np.int64], answers: NDArray[np.int64], n_labels: int
 ) -> NDArray[np.float64]:
     """The four metrics of many confusion matrices with the same non-zero cells; equal to `metrics.scores`.
