@@ -19,7 +19,7 @@ from fin_plugins.training import model as models
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.examples import IGNORED, Tokens
 from fin_plugins.training.ledger import Ledger
-from fin_plugins.training.machine import hardware, peak_memory, versions
+from fin_plugins.training.report.machine import hardware, peak_memory, versions
 from fin_plugins.training.stopping import out_of_memory_in_words
 
 # `prepare` and `fit` are imported where they are used: lm-eval and TRL may not count as the plain loop's memory.

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from tests.training.records import checks, record
+from tests.training.report.records import checks, record
 
 from fin_plugins.cli.main import fin
 from fin_plugins.errors import FinError
-from fin_plugins.training.record import Check
+from fin_plugins.training.report.record import Check
 
 
 def typed(*words: str) -> Result:

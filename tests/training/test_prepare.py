@@ -49,6 +49,7 @@ def test_leaking_rows_are_dropped_and_counted(path, monkeypatch):
     # Another data set's test set holds three of the train rows: that counts as well.
     monkeypatch.setattr(preparing, "held_out", lambda: HeldOut({**known.hashes, "deal": leaking}, ()))
     dropped = prepare(config(), path)
+    assert dropped.unchecked == []
     assert (dropped.tasks[0].leaks_dropped, len(dropped.tokens)) == (3, 21)
     kept = prepare(config(keep_leaks=True), path)
     assert (kept.tasks[0].leaks_dropped, len(kept.tokens)) == (0, 24)
@@ -107,3 +108,4 @@ def test_real_rows_of_the_papers_split_lose_their_leaks(mirror, monkeypatch, tmp
     assert paper.tasks[0].leaks_dropped > 1000
     assert paper.tasks[0].available == 5655
     assert official.tasks[0].leaks_dropped == 0
+    assert "fin_fomc" in official.unchecked  # only the two data sets were fetched

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from fin_plugins.errors import FinError
-from fin_plugins.training.record import read_record
+from fin_plugins.training.report.record import read_record
 from tests.training.running import losses, run
 
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")

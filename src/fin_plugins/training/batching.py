@@ -49,7 +49,12 @@ def _misfit(base: Any, tokens: Sequence[Tokens]) -> str:
     longest, bound = max(len(one.ids) for one in tokens), exact_length(base.config.get_text_config())
     if bound and longest > bound:
         return f"an example of {longest} tokens exceeds the {bound} that a token of this model sees"
-    error = _difference(base, tokens[:_PROBES])
+    try:
+        error = _difference(base, tokens[:_PROBES])
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as refusal:  # layers that are no attention have no use for its mask
+        return f"this model does not run ({str(refusal).splitlines()[0]})"
     return f"this model's losses differ (by {error:.2g} nats a token)" if error > TOLERANCE[base.dtype] else ""
 
 

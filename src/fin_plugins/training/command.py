@@ -11,7 +11,7 @@ import click
 from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
-    from fin_plugins.training.read import Configured
+    from fin_plugins.training.files.read import Configured
     from fin_plugins.training.run import TrainResult
 
 
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.training.shipped import about, shipped
+    from fin_plugins.training.files.shipped import about, shipped
 
     listed = {name: about(file) for name, file in shipped().items()}
     if as_json:
@@ -96,15 +96,15 @@ def _list(as_json: bool) -> None:
 
 
 def _copy(config: str, to: str) -> None:
-    from fin_plugins.training.shipped import copy
+    from fin_plugins.training.files.shipped import copy
 
     target = copy(config, to)
     click.echo(f"{target}: edit it, then run `fin train {target}`")
 
 
 def _read(config: str, settings: tuple[str, ...], output: str | None, merge: bool) -> "Configured":
-    from fin_plugins.training.overrides import Override
-    from fin_plugins.training.read import read_config
+    from fin_plugins.training.files.overrides import Override
+    from fin_plugins.training.files.read import read_config
 
     flags = [Override(f"--output {output}", ("output",), output)] if output is not None else []
     flags += [Override("--merge", ("merge",), True)] if merge else []

@@ -12,8 +12,8 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
-from fin_plugins.training.machine import peak_memory
-from fin_plugins.training.record import write_text
+from fin_plugins.training.report.machine import peak_memory
+from fin_plugins.training.report.record import write_text
 
 _MARK = "fin.json"
 

@@ -13,7 +13,7 @@ from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.training.config import TaskShare, TrainConfig
 from fin_plugins.training.examples import Example, Tokens, end_of_turn, task_example, tokenise
 from fin_plugins.training.mixture import draw, per_epoch, take
-from fin_plugins.training.record import TaskData
+from fin_plugins.training.report.record import TaskData
 from fin_plugins.training.tasks import TrainingTask, load_tasks
 from fin_plugins.training.validation import ValidationRows
 
@@ -29,6 +29,7 @@ class Prepared:
         chat: whether prompts are in the chat template.
         end: what ends a turn.
         limit: tokens of an example at most.
+        unchecked: tasks whose test rows are not on this machine.
         tokens: an epoch's task examples.
         validation: validation rows by task; empty where validation is off.
         tasks: what is recorded of each task.
@@ -38,6 +39,7 @@ class Prepared:
     chat: bool
     end: str
     limit: int
+    unchecked: list[str]
     tokens: list[Tokens] = field(default_factory=list)
     validation: dict[str, ValidationRows] = field(default_factory=dict)
     tasks: list[TaskData] = field(default_factory=list)
@@ -75,11 +77,14 @@ def prepare(config: TrainConfig, path: str) -> Prepared:
         shares = {task.name: share for share in config.tasks for task in found[share.task]}
         tasks = [task for share in config.tasks for task in found[share.task]]
         _refuse_unseen(tasks, config)
-        prepared = Prepared(lm, chat, end_of_turn(lm, chat), _limit(config, lm))
+        unchecked = [f"fin_{name}" for name in known.unchecked]
+        prepared = Prepared(lm, chat, end_of_turn(lm, chat), _limit(config, lm), unchecked)
         rows = {task.name: _Rows(task, known, prepared, config) for task in tasks}
         counts = per_epoch({name: len(one.tokens) for name, one in rows.items()}, shares)
         for name, one in rows.items():
             one.add_to(prepared, shares[name], counts.get(name, 0), config)
+    if unchecked:
+        log.warning("not compared with the test rows of %s, which are not here: `fin data fetch`", ", ".join(unchecked))
     if not prepared.tokens:
         raise FinError(f"no example is short enough for max_length: {config.max_length}: raise it")
     return prepared

@@ -91,7 +91,7 @@ def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> N
     Raises:
         FinError: the folder belongs to another run; the message names what differs.
     """
-    from fin_plugins.training.record import write_text
+    from fin_plugins.training.report.record import write_text
 
     file = folder / _RUN
     try:
@@ -113,7 +113,7 @@ def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> N
 def _identity(config: TrainConfig, path: str, prepared: "Prepared") -> dict[str, Any]:
     """What makes a run another one: settings, weights, rows and prompts, and libraries that compute."""
     from fin_plugins.evaluation.hashing import digest, hash_files, model_files
-    from fin_plugins.training.machine import versions
+    from fin_plugins.training.report.machine import versions
 
     settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in _NO_PART}
     local = Path(path)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.training.card import model_card
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.ledger import Ledger, now
-from fin_plugins.training.machine import command_line, commit, hardware, versions
-from fin_plugins.training.plot import plot
 from fin_plugins.training.prepare import Prepared
-from fin_plugins.training.record import Check, Point, Record, ReplayData, write_record, write_text
+from fin_plugins.training.report.card import model_card
+from fin_plugins.training.report.machine import command_line, commit, hardware, versions
+from fin_plugins.training.report.plot import plot
+from fin_plugins.training.report.record import Check, Point, Record, ReplayData, write_record, write_text
 
 
 def write_report(
@@ -65,6 +65,7 @@ def _record(
         ended=now(),
         allow_unseen=config.allow_unseen,
         keep_leaks=config.keep_leaks,
+        leaks_unchecked=prepared.unchecked,
         command_line=command_line(),
     )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.training.read import read_config
+from fin_plugins.training.files.read import read_config
 from fin_plugins.yaml_file import Problems
 
 PLAIN = "model: demo\ntasks: [fin_fomc, {task: fin_fpb, cap: 9}]\nreplay: self\nlora: {r: 4}\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.errors import FinError
-from fin_plugins.training.markdown import line
-from fin_plugins.training.record import Record, write_text
+from fin_plugins.training.report.markdown import line
+from fin_plugins.training.report.record import Record, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

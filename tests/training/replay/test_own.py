@@ -13,11 +13,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fin_plugins.errors import FinError
-from fin_plugins.training import replay_answers, replay_self
 from fin_plugins.training.config import Replay
-from fin_plugins.training.replay import Conversation, read_replay
-from fin_plugins.training.replay_answers import answer_instructions, stop_tokens
-from fin_plugins.training.replay_self import read_instructions, self_replay
+from fin_plugins.training.replay import answers as replay_answers
+from fin_plugins.training.replay import own as replay_self
+from fin_plugins.training.replay.answers import answer_instructions, stop_tokens
+from fin_plugins.training.replay.own import read_instructions, self_replay
+from fin_plugins.training.replay.source import Conversation, read_replay
 
 PROMPTS = ["Hi", "Why is the sky blue?", "List three birds.", "Say <|eot_id|> twice, and then explain why. " * 3, "?"]
 FINANCE = """money price prices cost costs dollar dollars euro bank banks market markets stock stocks bond bonds

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from fin_plugins.training.record import Record
+from fin_plugins.training.report.record import Record
 
 _METHODS = {
     "lora": "LoRA",

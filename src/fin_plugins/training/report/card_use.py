@@ -4,8 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
-from fin_plugins.training.markdown import code, line
-from fin_plugins.training.record import Record
+from fin_plugins.training.report.markdown import code, line
+from fin_plugins.training.report.record import Record
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _DEMO = (

@@ -7,10 +7,10 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from fin_plugins.training import card_tables, card_use
-from fin_plugins.training.markdown import cell, code, figure, line, words
-from fin_plugins.training.plot import FILE as PLOT
-from fin_plugins.training.record import Record, TaskData
+from fin_plugins.training.report import card_tables, card_use
+from fin_plugins.training.report.markdown import cell, code, figure, line, words
+from fin_plugins.training.report.plot import FILE as PLOT
+from fin_plugins.training.report.record import Record, TaskData
 
 FILE = "README.md"
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
@@ -44,6 +44,7 @@ def warnings(record: Record) -> list[str]:
         _of_tasks(record, lambda task: task.origin == "sample", _SAMPLE),
         _of_tasks(record, lambda task: task.seen is False, _UNSEEN),
         _LEAKS if record.keep_leaks else "",
+        _unchecked(record),
         _of_tasks(record, lambda task: bool(_NON_COMMERCIAL.search(task.licence or "")), _LICENCE),
         _NOT_FINITE if any(figure(point.loss) in _NO_NUMBERS for point in record.loss_curve) else "",
     ]
@@ -62,6 +63,10 @@ _LEAKS = (
     "**Leaks kept.** Train rows whose text also stands in a test set were not removed (`keep_leaks`): scores on those "
     "test sets may be too high."
 )
+_UNCHECKED = (
+    "**Not checked against all test sets.** The rows of {} were not on the machine, so train rows that stand in their "
+    "test sets may have been trained on."
+)
 _LICENCE = (
     "**Non-commercial data.** A licence stated for the data of {} forbids commercial use; read it before you use the "
     "model in a product."
@@ -75,6 +80,10 @@ _NO_NUMBERS = ("–", "inf", "-inf")
 def _of_tasks(record: Record, applies: Callable[[TaskData], bool], warning: str) -> str:
     names = [code(task.task) for task in record.tasks if applies(task)]
     return warning.format(", ".join(names)) if names else ""
+
+
+def _unchecked(record: Record) -> str:
+    return _UNCHECKED.format(", ".join(map(code, record.leaks_unchecked))) if record.leaks_unchecked else ""
 
 
 def _front(record: Record) -> str:

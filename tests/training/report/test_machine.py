@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fin_plugins import __version__
-from fin_plugins.training import machine
+from fin_plugins.training.report import machine
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fin_plugins.errors import FinError
-from fin_plugins.training.overrides import Override
-from fin_plugins.training.read import read_config
+from fin_plugins.training.files.overrides import Override
+from fin_plugins.training.files.read import read_config
 from fin_plugins.yaml_file import Problems
 from tests.training import reading
-from tests.training.reading import PLAIN, problems
+from tests.training.files.reading import PLAIN, problems
 
 file = reading.file
 

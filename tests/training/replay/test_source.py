@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fin_plugins.errors import FinError
 from fin_plugins.tasks.control_tokens import defuse
 from fin_plugins.training.config import Replay
-from fin_plugins.training.replay import Conversation, conversation, draw, is_file, read_replay
+from fin_plugins.training.replay.source import Conversation, conversation, draw, is_file, read_replay
 
 ASKED, ANSWERED = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Ho."}
 SYSTEM = {"role": "system", "content": "Be brief."}

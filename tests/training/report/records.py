@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from fin_plugins.training.config import TrainConfig
-from fin_plugins.training.record import Check, Point, Record, ReplayData, TaskData
+from fin_plugins.training.report.record import Check, Point, Record, ReplayData, TaskData
 
 HASH = "17d26a64ef3e79cdfc05fb5bef37d631bf15b5007237081665d7f5cf1cf44a94"
 
@@ -31,8 +31,13 @@ def record(**changes: Any) -> Record:
         "hardware": {"cpu": "Some CPU", "cores": 2, "memory_gib": 8.0, "gpus": []},
     }
     when = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T03:16:05+00:00"}
-    allowed = {"allow_unseen": False, "keep_leaks": False, "command_line": ["fin", "train", "sentiment.yaml"]}
-    return Record(**{**about, **data, **size, **done, **curves, **where, **when, **allowed, **changes})
+    allowed = {
+        "allow_unseen": False,
+        "keep_leaks": False,
+        "leaks_unchecked": [],
+        "command_line": ["fin", "train", "sentiment.yaml"],
+    }
+    return Record(**{**about, **data, **size, **done, **curves, **where, **when, **allowed, **typed, **changes})
 
 
 def losses(steps: int) -> list[Point]:

@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from fin_plugins.errors import FinError
 from fin_plugins.tasks.control_tokens import defuse
-from fin_plugins.training.replay import Conversation
+from fin_plugins.training.replay.source import Conversation
 
 
 def answer_instructions(

@@ -114,6 +114,7 @@ class Record:
         ended: ISO time with zone.
         allow_unseen: tasks marked unseen were allowed.
         keep_leaks: train rows whose text stands in a test set were kept.
+        leaks_unchecked: tasks whose test rows were not on the machine, so that nothing was compared with them.
         command_line: what was typed.
     """
 
@@ -142,6 +143,7 @@ class Record:
     ended: str
     allow_unseen: bool
     keep_leaks: bool
+    leaks_unchecked: list[str]
     command_line: list[str]
 
     @property

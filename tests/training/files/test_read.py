@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.training.read import read_config
+from fin_plugins.training.files.read import read_config
 from tests.training import reading
-from tests.training.reading import problems
+from tests.training.files.reading import problems
 
 file = reading.file
 
@@ -80,7 +80,7 @@ def test_the_message_has_a_line_for_each(file: Path) -> None:
 def test_nothing_heavy_is_imported_to_say_so(file: Path) -> None:
     file.write_text(BAD)
     code = (
-        f"import sys\nfrom fin_plugins.training.read import read_config\ntry: read_config({str(file)!r})\n"
+        f"import sys\nfrom fin_plugins.training.files.read import read_config\ntry: read_config({str(file)!r})\n"
         "except Exception as error: print(type(error).__name__)\n"
         "print([m for m in ('numpy', 'pandas', 'lm_eval', 'torch', 'transformers', 'trl', 'peft') if m in sys.modules])"
     )

@@ -9,9 +9,9 @@ from fin_plugins.evaluation.hashing import digest
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.examples import Tokens, conversation_example
 from fin_plugins.training.prepare import Prepared
-from fin_plugins.training.record import ReplayData
-from fin_plugins.training.replay import Conversation, read_replay
-from fin_plugins.training.replay_self import self_replay
+from fin_plugins.training.replay.own import self_replay
+from fin_plugins.training.replay.source import Conversation, read_replay
+from fin_plugins.training.report.record import ReplayData
 
 
 def replayed(config: TrainConfig, base: Any, prepared: Prepared, work: Path) -> tuple[list[Tokens], ReplayData]:

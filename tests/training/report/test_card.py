@@ -10,11 +10,11 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from fin_plugins.training import card
-from fin_plugins.training.card import model_card, warnings
-from fin_plugins.training.markdown import cell, code, words
-from fin_plugins.training.record import Check, Point, Record
-from tests.training.records import config, record, task
+from fin_plugins.training.report import card
+from fin_plugins.training.report.card import model_card, warnings
+from fin_plugins.training.report.markdown import cell, code, words
+from fin_plugins.training.report.record import Check, Point, Record
+from tests.training.report.records import config, record, task
 
 HOSTILE = [
     "a 'quoted' \"name\": [x] {y} # z",
@@ -148,6 +148,7 @@ def test_a_plain_run_has_no_warning() -> None:
         ),
         ({"tasks": [task(), task("fin_x", seen=False)], "allow_unseen": True}, "all the same: <code>fin_x</code>."),
         ({"keep_leaks": True}, "Leaks kept."),
+        ({"leaks_unchecked": ["fin_fpb"]}, "Not checked against all test sets."),
         (
             {"tasks": [task("fin_x", licence="CC BY-NC-SA 3.0"), task()]},
             "data of <code>fin_x</code> forbids commercial",

@@ -6,7 +6,7 @@ from pathlib import Path
 from fin_plugins.errors import FinError
 from fin_plugins.locations import training_folder
 from fin_plugins.model_check import hint
-from fin_plugins.training.checks import is_file, is_folder
+from fin_plugins.training.files.checks import is_file, is_folder
 
 
 def shipped() -> dict[str, Path]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from fin_plugins.errors import FinError
 from fin_plugins.training.config import Replay
-from fin_plugins.training.replay import Conversation, conversation, draw, is_text, read_rows
+from fin_plugins.training.replay.source import Conversation, conversation, draw, is_text, read_rows
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def self_replay(
     Raises:
         FinError: the instructions cannot be read, or the answers not be written.
     """
-    from fin_plugins.training.replay_answers import answer_instructions
+    from fin_plugins.training.replay.answers import answer_instructions
 
     prompts = read_instructions(replay.instructions)
     if (missing := wanted - len(prompts)) > 0:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.training.record import FILE, Check, Point, read_record, write_record
-from tests.training.records import config, record
+from fin_plugins.training.report.record import FILE, Check, Point, read_record, write_record
+from tests.training.report.records import config, record
 
 
 def strict(file: Path) -> dict[str, Any]:

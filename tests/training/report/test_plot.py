@@ -8,9 +8,9 @@ import matplotlib
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.training.plot import FILE, draw, plot, smooth
-from fin_plugins.training.record import Check, Point, Record
-from tests.training.records import config, record
+from fin_plugins.training.report.plot import FILE, draw, plot, smooth
+from fin_plugins.training.report.record import Check, Point, Record
+from tests.training.report.records import config, record
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 

@@ -1,0 +1,1 @@
+"""Reading training files: the shipped ones, changed keys, every problem at once."""

@@ -1,0 +1,1 @@
+"""General conversations mixed in, so that what the model could do before is rehearsed."""

@@ -1,0 +1,1 @@
+"""What a run writes down: the record, the model card, the plot."""
