@@ -54,13 +54,13 @@ def test_a_run_equals_a_loop_written_by_hand(batching, loss, batches, tiny_model
     result = run(model, tmp_path / "out", batching=batching, loss=loss, **SETTINGS)
     expect_every_row_once_an_epoch(batches, model, loss)
     expected, adapter = by_hand(model, batches)
-    assert losses(result.folder) == pytest.approx(expected, rel=2e-6)
+    assert losses(result.folder) == pytest.approx(expected, rel=5e-6)
     assert expected[-1] < expected[0] - 0.1
     trained = load_file(result.folder / "adapter_model.safetensors")
     assert trained.keys() == adapter.keys()
     for name, weight in adapter.items():
         torch.testing.assert_close(
-            trained[name], weight, rtol=1e-4, atol=1e-6, msg=lambda text, at=name: f"{at}: {text}"
+            trained[name], weight, rtol=1e-4, atol=5e-6, msg=lambda text, at=name: f"{at}: {text}"
         )
 
 

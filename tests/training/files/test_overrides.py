@@ -11,7 +11,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.training.files.overrides import Override
 from fin_plugins.training.files.read import read_config
 from fin_plugins.yaml_file import Problems
-from tests.training import reading
+from tests.training.files import reading
 from tests.training.files.reading import PLAIN, problems
 
 file = reading.file
@@ -110,7 +110,7 @@ VALUES = st.one_of(
 def test_any_changes_give_a_configuration_or_problems(
     file: Path, monkeypatch: pytest.MonkeyPatch, changes: list[tuple[str, str]]
 ) -> None:
-    monkeypatch.setattr("fin_plugins.training.checks._all_tasks", frozenset)
+    monkeypatch.setattr("fin_plugins.training.files.checks._all_tasks", frozenset)
     try:
         read_config(str(file), [f"{key}={value}" for key, value in changes])
     except Problems as error:

@@ -8,7 +8,7 @@ import pytest
 
 from fin_plugins.errors import FinError
 from fin_plugins.training.files.read import read_config
-from tests.training import reading
+from tests.training.files import reading
 from tests.training.files.reading import problems
 
 file = reading.file

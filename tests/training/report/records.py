@@ -37,7 +37,7 @@ def record(**changes: Any) -> Record:
         "leaks_unchecked": [],
         "command_line": ["fin", "train", "sentiment.yaml"],
     }
-    return Record(**{**about, **data, **size, **done, **curves, **where, **when, **allowed, **typed, **changes})
+    return Record(**{**about, **data, **size, **done, **curves, **where, **when, **allowed, **changes})
 
 
 def losses(steps: int) -> list[Point]:

@@ -70,7 +70,7 @@ def read_instructions(file: str | None) -> list[str]:
         FinError: the file cannot be read, or a row has no prompt.
     """
     if file is None:
-        with resources.as_file(resources.files("fin_plugins.training") / "instructions.jsonl") as shipped:
+        with resources.as_file(resources.files(__package__) / "instructions.jsonl") as shipped:
             return read_instructions(str(shipped))
     rows = read_rows(Path(file).expanduser())
     if not rows:
