@@ -13,6 +13,11 @@ def training_folder() -> Path:
     return _shipped("training_configs", "training")
 
 
+def leaderboard_folder() -> Path:
+    """The folder of papers' figures, likewise."""
+    return _shipped("leaderboard", "leaderboard")
+
+
 def _shipped(installed: str, in_repository: str) -> Path:
     package = Path(__file__).resolve().parent
     folder = package / installed
