@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fin_plugins.stats.margins import Floats, scores_from_margins
 from fin_plugins.stats.metrics import NO_SCORES, Scores
-
-Floats = NDArray[np.float32] | NDArray[np.float64]
 
 _CHUNK_CELLS = 500_000  # counts held at once: about 10 MB; threads over chunks were tried and gain nothing
 _MANY_CELLS = 40  # from here on `_draw_many_cells` is the quicker way (measured)
@@ -85,27 +84,10 @@ def scores_from_counts(
     Returns:
         acc, weighted F1, macro F1 and MCC, shape (draws, 4).
     """
-    labels = np.arange(n_labels + 1)
-    is_gold, is_answer = gold[:, None] == labels[:-1], answers[:, None] == labels
-    margins = counts @ np.hstack([is_gold & is_answer[:, :-1], is_gold, is_answer]).astype(counts.dtype)
-    hits, golds, said = np.split(margins, [n_labels, 2 * n_labels], axis=1)
-    total, right = counts.sum(axis=1, dtype=np.float64), hits.sum(axis=1, dtype=np.float64)
-    f1 = 2 * hits / np.maximum(golds + said[:, :-1], 1)  # nothing there and nothing said: 0 / 1
-    weighted = np.einsum("ij,ij->i", golds, f1, dtype=np.float64) / total
-    mcc = _mcc(right, total, golds, said)
-    return np.column_stack([right / total, weighted, f1.mean(axis=1, dtype=np.float64), mcc])
-
-
-def _mcc(right: NDArray[np.float64], total: NDArray[np.float64], golds: Floats, said: Floats) -> NDArray[np.float64]:
-    """Multi-class MCC from margins (Gorodkin 2004), shape (draws,); 0 where one side is constant, as scikit-learn."""
-
-    def overlap(one: Floats, other: Floats) -> NDArray[np.float64]:
-        products: NDArray[np.float64] = np.einsum("ij,ij->i", one, other, dtype=np.float64)
-        return products
-
-    spread = (total**2 - overlap(golds, golds)) * (total**2 - overlap(said, said))
-    agreement = right * total - overlap(golds, said[:, :-1])
-    return np.where(spread > 0, agreement / np.sqrt(np.where(spread > 0, spread, 1)), 0.0)
+    labels = np.arange(n_labels + 1)[:, None]
+    is_gold, is_answer = gold == labels[:-1], answers == labels
+    margins = np.matmul(np.vstack([is_gold & is_answer[:-1], is_gold, is_answer]).astype(counts.dtype), counts.T)
+    return scores_from_margins(*np.split(margins, [n_labels, 2 * n_labels])).T
 
 
 def _drawer(cells: NDArray[np.int64]) -> Callable[[np.random.Generator, int], Floats]:

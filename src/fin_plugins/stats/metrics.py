@@ -54,7 +54,7 @@ def scores(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> Scor
     """
     from sklearn.metrics import accuracy_score, f1_score
 
-    truth, answers = _checked(gold, predicted, n_labels)
+    truth, answers = checked(gold, predicted, n_labels)
     if not len(truth):
         return NO_SCORES
     weighted, macro = (
@@ -78,7 +78,7 @@ def confusion(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> N
     Raises:
         ValueError: If the lengths differ or an index does not belong to the label set.
     """
-    truth, answers = _checked(gold, predicted, n_labels)
+    truth, answers = checked(gold, predicted, n_labels)
     counts = np.zeros((n_labels, n_labels + 1), dtype=np.int64)
     np.add.at(counts, (truth, answers), 1)  # OUTSIDE, -1, is the last column
     return counts
@@ -101,10 +101,14 @@ def majority_floor(gold: Sequence[int], n_labels: int) -> Scores:
     return scores(gold, [int(sizes.argmax())] * len(gold), n_labels) if len(gold) else NO_SCORES
 
 
-def _checked(
-    gold: Sequence[int], predicted: Sequence[int], n_labels: int
+def checked(
+    gold: Sequence[int] | NDArray[np.int64], predicted: Sequence[int] | NDArray[np.int64], n_labels: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Both as arrays, shape (n,), every answer outside the label set mapped to `OUTSIDE`."""
+    """Both as arrays, shape (n,), every answer outside the label set mapped to `OUTSIDE`.
+
+    Raises:
+        ValueError: If the lengths differ or an index does not belong to the label set.
+    """
     truth, answers = np.asarray(gold, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
     if truth.shape != answers.shape or truth.ndim != 1:
         raise ValueError(f"{truth.size} gold labels but {answers.size} predictions: one of each a document is needed")

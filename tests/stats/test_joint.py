@@ -1,0 +1,88 @@
+"""The joint bootstrap scores as scikit-learn does, is that of resampled documents, and treats models alike."""
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fin_plugins.stats import joint
+from fin_plugins.stats.joint import resample
+from fin_plugins.stats.metrics import scores
+from fin_plugins.stats.paired import compare
+
+
+def world(models: int, documents: int, labels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Uneven gold labels and answers of unequally good models, some outside the label set."""
+    rng = np.random.default_rng(models + documents + labels)
+    shares = 1 / np.arange(1, labels + 1)
+    gold = rng.choice(labels, documents, p=shares / shares.sum())
+    right = rng.random((models, documents)) < np.linspace(0.4, 0.8, models)[:, None]
+    return gold, np.where(right, gold, rng.integers(-2, labels, (models, documents)))
+
+
+@pytest.mark.parametrize(("models", "documents", "labels"), [(1, 1, 1), (2, 9, 2), (5, 200, 3), (3, 300, 29)])
+def test_observed_and_replicates_equal_sklearn(models: int, documents: int, labels: int) -> None:
+    gold, answers = world(models, documents, labels)
+    found = resample(gold, answers, labels, draws=12, seed=3)
+    rng = np.random.default_rng(3)
+    picks = rng.integers(documents, size=(12, documents))
+    for model, said in enumerate(answers):
+        assert found.observed[model] == pytest.approx(astuple(scores(gold, said, labels)), abs=1e-12)
+        for draw, pick in enumerate(picks):
+            expected = astuple(scores(gold[pick], said[pick], labels))
+            assert found.replicates[model, :, draw] == pytest.approx(expected, abs=1e-6)
+
+
+def test_mcc_stays_exact_where_squares_do_not_fit_32_bits() -> None:
+    gold, answers = world(1, 9_000, 2)
+    found = resample(gold, answers, 2, draws=1, seed=1)
+    pick = np.random.default_rng(1).integers(9_000, size=9_000)
+    assert found.replicates[0, :, 0] == pytest.approx(astuple(scores(gold[pick], answers[0][pick], 2)), abs=1e-6)
+
+
+def test_like_resampling_documents_with_sklearn() -> None:
+    """Spread of every figure, and how two models' figures go together, against plain resampling."""
+    gold, answers = world(2, 120, 3)
+    rng, plain = np.random.default_rng(8), []
+    for _ in range(250):
+        pick = rng.integers(120, size=120)
+        plain.append([astuple(scores(gold[pick], said[pick], 3)) for said in answers])
+    expected, found = np.array(plain), resample(gold, answers, 3, draws=20_000).replicates
+    within = 4 / np.sqrt(2 * len(plain))  # four standard errors of a standard deviation
+    assert found.std(axis=-1) == pytest.approx(expected.std(axis=0), rel=within)
+    difference = found[1] - found[0]
+    assert difference.std(axis=-1) == pytest.approx((expected[:, 1] - expected[:, 0]).std(axis=0), rel=within)
+
+
+def test_differences_are_those_of_the_paired_bootstrap() -> None:
+    gold, answers = world(2, 150, 3)
+    pair = compare(gold.tolist(), answers[0].tolist(), answers[1].tolist(), 3)
+    found = resample(gold, answers, 3)
+    low, high = np.quantile(found.replicates[1] - found.replicates[0], [0.025, 0.975], axis=-1)
+    assert low == pytest.approx(astuple(pair.low), abs=0.012)
+    assert high == pytest.approx(astuple(pair.high), abs=0.012)
+
+
+def test_a_model_is_the_same_in_any_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold, answers = world(4, 80, 3)
+    alone, together = resample(gold, answers[2:3], 3, draws=300), resample(gold, answers, 3, draws=300)
+    assert np.array_equal(alone.replicates[0], together.replicates[2])
+    monkeypatch.setattr(joint, "_CHUNK", 7 * 80)
+    assert np.array_equal(resample(gold, answers, 3, draws=300).replicates, together.replicates)
+    assert not np.array_equal(resample(gold, answers, 3, draws=300, seed=[1, 2]).replicates, together.replicates)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answers", "message"),
+    [
+        ([], [[]], "nothing to resample"),
+        ([0], [], "nothing to resample"),
+        ([0, 1], [[0]], "one of each a document"),
+        ([0, 3], [[0, 0]], "outside the label set"),
+        ([0, 1], [[0, 3]], "outside the label set"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(gold: list[int], answers: list[list[int]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resample(gold, answers, 3)
