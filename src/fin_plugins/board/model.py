@@ -204,15 +204,18 @@ class Mean:
 
 @dataclass(frozen=True)
 class Rank:
-    """A model's place by a group's mean, 1 the best, with the interval of places over bootstrap replicates."""
+    """A model's place by a group's mean, 1 the best, with the interval of places over bootstrap replicates.
+
+    Both ends are None where the model lacks documents.
+    """
 
     model: str
     protocol: Protocol
     group: str
     metric: str
     rank: int
-    low: int
-    high: int
+    low: int | None
+    high: int | None
 
 
 @dataclass(frozen=True)
@@ -227,9 +230,9 @@ class Contrast:
         only_first: documents that only the first got right.
         only_second: documents that only the second got right.
         p: exact McNemar test of equal accuracy, two-sided.
-        p_holm: after Holm's correction over all contrasts of the board.
+        p_holm: after Holm's correction over all `Board.tests`.
         detectable: the smallest difference in accuracy that 80 % of such comparisons would find (at 5 %, with this many
-            documents and this share of documents on which the two disagree).
+            documents and this share of documents that one of the two alone got right); 1 for fewer than six documents.
         n: documents in common.
     """
 
@@ -254,7 +257,7 @@ class Forgetting:
         baseline: the model before.
         reference: the multi-task fine-tune that gains are compared with; None where none was named.
         protocol: `choice` or `gen`.
-        metric: of all figures here.
+        metric: of all figures here: weighted F1, or accuracy where a column knows nothing else.
         unseen: change by column key, with paired intervals.
         worst: key of the unseen column with the largest loss.
         seen_gain: mean change over seen data sets.
@@ -294,12 +297,14 @@ class Board:
         cells: by column key and model.
         means: by protocol and group.
         ranks: likewise.
-        contrasts: of every two models that share a column.
+        contrasts: of every two models of a column; where it has more than 20, of those that readers look at first (see
+            `statistics.contrasts`).
         forgetting: one a model and protocol, where a baseline was named.
         published: rows of papers.
         older: runs that newer ones replace.
         problems: what was left out.
         made_with: versions, seed, draws; no date, so that a rebuild is byte-identical.
+        tests: number of pairs that Holm's correction is over: every two models of every column, in `contrasts` or not.
     """
 
     columns: tuple[Column, ...]
@@ -312,3 +317,4 @@ class Board:
     older: tuple[Entry, ...]
     problems: tuple[Problem, ...]
     made_with: dict[str, str]
+    tests: int = 0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fin_plugins.stats.margins import Floats, scores_from_margins
-from fin_plugins.stats.metrics import checked
+from fin_plugins.stats.metrics import Indices, checked
 
 _CHUNK = 300_000  # figures of one kind held at once, about a megabyte: larger ones leave the cache and are slower
 
@@ -34,7 +34,7 @@ class Joint:
 
 
 def resample(
-    gold: Sequence[int] | NDArray[np.int64],
+    gold: Indices,
     answers: Sequence[Sequence[int]] | NDArray[np.int64],
     n_labels: int,
     *,
@@ -86,9 +86,7 @@ class _Margins:
         return hits, self.golds @ drawn, said
 
 
-def _margins(
-    gold: Sequence[int] | NDArray[np.int64], answers: Sequence[Sequence[int]] | NDArray[np.int64], n_labels: int
-) -> _Margins:
+def _margins(gold: Indices, answers: Sequence[Sequence[int]] | NDArray[np.int64], n_labels: int) -> _Margins:
     """The matrices of these answers.
 
     Raises:

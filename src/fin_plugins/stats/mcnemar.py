@@ -66,7 +66,7 @@ def detectable(
         power: share of such comparisons that would find it.
 
     Returns:
-        A difference in accuracy, 0 to 1; nan for fewer than six documents, with which the exact test finds nothing.
+        A difference in accuracy, 0 to 1; 1 for fewer than six documents, with which the exact test finds nothing.
         From the normal approximation: the exact test needs a little more, most where s·n is small.
     """
     n = np.asarray(documents, dtype=np.float64)
@@ -75,4 +75,4 @@ def detectable(
         factor = (alpha * np.sqrt(n) + beta * np.sqrt(n - alpha**2 + beta**2)) / (n + beta**2)
         share = np.asarray(disagreeing) / n
     found = factor * np.sqrt(np.maximum(share, factor**2))
-    return np.where(n < _FEWEST, np.nan, np.minimum(found, 1.0))
+    return np.where(n < _FEWEST, 1.0, np.minimum(found, 1.0))

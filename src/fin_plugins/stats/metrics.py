@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Indices = Sequence[int] | NDArray[np.int64]
+
 OUTSIDE = -1
 """The one extra class that every answer outside the label set is scored as."""
 
@@ -64,7 +66,7 @@ def scores(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> Scor
     return Scores(float(accuracy_score(truth, answers)), weighted, macro, _mcc(truth, answers))
 
 
-def confusion(gold: Sequence[int], predicted: Sequence[int], n_labels: int) -> NDArray[np.int64]:
+def confusion(gold: Indices, predicted: Indices, n_labels: int) -> NDArray[np.int64]:
     """Count documents by gold label and answer.
 
     Args:
@@ -101,9 +103,7 @@ def majority_floor(gold: Sequence[int], n_labels: int) -> Scores:
     return scores(gold, [int(sizes.argmax())] * len(gold), n_labels) if len(gold) else NO_SCORES
 
 
-def checked(
-    gold: Sequence[int] | NDArray[np.int64], predicted: Sequence[int] | NDArray[np.int64], n_labels: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def checked(gold: Indices, predicted: Indices, n_labels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Both as arrays, shape (n,), every answer outside the label set mapped to `OUTSIDE`.
 
     Raises:
