@@ -64,8 +64,8 @@ def _make(folder: Path, options: argparse.Namespace) -> tuple[int, int]:
 
     tasks = make_tasks(options.tasks, options.generated, options.documents, options.labels)
     for made, _ in enumerate(make(folder, options.models, tasks), start=1):
-        print(f"\rfiles of {made} of {options.models} models", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        if made % 10 == 0:
+            print(f"files of {made} of {options.models} models", file=sys.stderr, flush=True)
     sizes = [file.stat().st_size for file in folder.rglob("*.json*")]
     return len(sizes), sum(sizes)
 

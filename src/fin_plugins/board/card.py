@@ -52,7 +52,8 @@ def card(board: Board, model: str, *, benchmark: str | None = None) -> str:
     runs = list(_runs(board, model))
     if not runs:
         raise FinError(f"{model}: no whole run on real data; a card is not for embedded, unknown or cut-off rows")
-    index = {"model-index": [{"name": model, "results": [_result(column, cell) for column, cell in runs]}]}
+    name = " ".join(model.split())  # on one line: front matter ends at the next `---`
+    index = {"model-index": [{"name": name, "results": [_result(column, cell) for column, cell in runs]}]}
     results = [_eval_result(column, cell, benchmark or _PLACEHOLDER) for column, cell in _one_a_task(runs)]
     return "\n".join(
         [

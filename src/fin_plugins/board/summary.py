@@ -79,8 +79,9 @@ def _ranking(board: Board) -> Iterator[str]:
     for (protocol, group), places in groupby(ranks, key=lambda rank: (rank.protocol, rank.group)):
         first = sorted(places, key=lambda rank: rank.rank)
         asked = "label likelihood" if protocol == "choice" else "generation"
-        yield f"{_title(group)}, {asked}: place and its interval, mean weighted F1 in %"
-        yield from (_place(rank, means[rank.model, rank.protocol, group]) for rank in first[:_PLACES])
+        mean = means[first[0].model, protocol, group]
+        yield f"{_title(group)}, {asked}{_kind(board, mean)}: place and its interval, mean weighted F1 in %"
+        yield from (_place(rank, means[rank.model, protocol, group]) for rank in first[:_PLACES])
         yield from [f"  and {len(first) - _PLACES} more"] if len(first) > _PLACES else []
 
 
@@ -88,9 +89,16 @@ def _title(group: str) -> str:
     return "all data sets" if group == "all" else f"{group} data sets"
 
 
+def _kind(board: Board, mean: Mean) -> str:
+    kinds = {column.conditions.data for column in board.columns if column.key in mean.columns}
+    return ", embedded sample rows (no benchmark)" if "sample" in kinds else ""
+
+
 def _place(rank: Rank, mean: Mean) -> str:
-    span = f"{rank.low}-{rank.high}" if rank.low != rank.high else f"{rank.low}"
-    return f"  {rank.rank:>2} ({span:>5})  {_percent(mean.figures[METRIC]):<22} {_short(rank.model)}"
+    span = "" if rank.low is None else f"{rank.low}" if rank.low == rank.high else f"{rank.low}-{rank.high}"
+    return (
+        f"  {rank.rank:>3} {f'({span})' if span else '':<9} {_percent(mean.figures[METRIC]):<22} {_short(rank.model)}"
+    )
 
 
 def _by_column(board: Board) -> Iterator[str]:

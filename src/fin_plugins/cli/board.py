@@ -73,7 +73,7 @@ def command() -> None:
 @_OUT
 @click.option("--baseline", metavar="MODEL", help="The model before fine-tuning: shows what others gained and forgot.")
 @click.option("--reference", metavar="MODEL", help="With --baseline: the fine-tune whose gain counts as the whole.")
-@click.option("--unseen", multiple=True, metavar="TASK", help="Count TASK as unseen; repeatable.")
+@click.option("--unseen", multiple=True, metavar="TASK", help="Count TASK as unseen in what was forgotten; repeatable.")
 @_NAME
 @click.option("--with-documents", is_flag=True, help="Put the texts on the page: for yourself, not to be passed on.")
 @click.option("--no-published", is_flag=True, help="Leave the rows of papers out.")
