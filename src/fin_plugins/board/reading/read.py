@@ -1,0 +1,165 @@
+"""All of it: files, results, samples, checks, names, columns. A bad file costs what is in it, and never the board."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fin_plugins.board.model import METRICS, Problem, Reading
+from fin_plugins.board.reading.answers import file_part, read_answers
+from fin_plugins.board.reading.check import check
+from fin_plugins.board.reading.columns import Columns, Placed, place
+from fin_plugins.board.reading.files import RunFiles, find
+from fin_plugins.board.reading.names import Chosen, altered, show_names
+from fin_plugins.board.reading.raw import Answered, Raw, Record, Run
+from fin_plugins.board.reading.results import raw_of, run_of
+from fin_plugins.board.reading.samples import read_samples
+from fin_plugins.board.reading.values import NoLabels, Unusable, read_json
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was read, with what export needs beside the entries.
+
+    Attributes:
+        columns: what stands in each column, in the order of the board.
+        older: what newer runs replace.
+        problems: what was left out.
+    """
+
+    columns: Columns
+    older: list[Placed]
+    problems: list[Problem]
+
+
+def read_results(
+    paths: Sequence[Path], *, names: Mapping[str, str] | None = None, with_documents: bool = False
+) -> Reading:
+    """Read result and sample files, as lm-eval writes them or as `fin board export` does.
+
+    Args:
+        paths: folders, searched at any depth, or result files.
+        names: names to show, by a model's path, its name on the hub, the adapter's name, or the name shown without.
+        with_documents: keep the documents' texts and the replies.
+
+    Returns:
+        Entries in columns; of several runs of a model under the same conditions the newest. What could not be used is
+        among the problems: an error where two figures contradict each other, a remark where something is missing.
+
+    Raises:
+        FinError: a path does not exist, or there is no result file below any of them.
+    """
+    gathered = gather(paths, names or {}, with_documents=with_documents)
+    older = tuple(placed.entry for placed in gathered.older)
+    return Reading(tuple(column for column, _ in gathered.columns), older, tuple(gathered.problems))
+
+
+def gather(paths: Sequence[Path], names: Mapping[str, str], *, with_documents: bool) -> Gathered:
+    """As `read_results`.
+
+    Raises:
+        FinError: likewise.
+    """
+    files, problems = find(paths)
+    records: list[Record] = []
+    for run in files:
+        found, complaints = _read_run(run, with_documents)
+        records += found
+        problems += complaints
+    chosen = Chosen(names)
+    columns, older = place(records, show_names([record.raw.run for record in records], chosen))
+    problems += [
+        Problem(one, "no model here has this path or name: it was named in vain", False) for one in chosen.unused()
+    ]
+    return Gathered(columns, older, problems)
+
+
+def _read_run(files: RunFiles, with_documents: bool) -> tuple[list[Record], list[Problem]]:
+    try:
+        data = read_json(files.result)
+        run = run_of(data, files)
+    except Unusable as error:
+        return [], [Problem(files.shown, f"{error}: the whole run was left out", error.is_error)]
+    return _tasks(data, run, with_documents)
+
+
+def _tasks(data: dict[str, Any], run: Run, with_documents: bool) -> tuple[list[Record], list[Problem]]:
+    files = run.files
+    problems = [Problem(files.shown, message, False) for message in altered(run)]
+    records = []
+    for name in data["configs"]:
+        try:
+            record, complaints = _record(raw_of(data, run, name), with_documents)
+            records += record
+            problems += complaints
+        except Unusable as error:
+            problems.append(Problem(files.shown, f"{_short(name)}: {error}: the task was left out", error.is_error))
+        except RecursionError:
+            problems.append(Problem(files.shown, f"{_short(name)}: nested too deep: the task was left out", False))
+    return records, problems + _unclaimed(files, data)
+
+
+def _record(raw: Raw, with_documents: bool) -> tuple[list[Record], list[Problem]]:
+    """The task with its samples; without them where they cannot be used; not at all where they contradict the result.
+
+    Raises:
+        Unusable: there is no figure, with or without samples.
+    """
+    file = _sample_file(raw)
+    if file is None:
+        return [_without(raw, "" if _explained(raw) else "No sample file: no intervals.")], []
+    shown = _beside(raw.run.files, file)
+    try:
+        answered = _answered(file, raw, with_documents)
+    except NoLabels as reason:
+        note = f"Only what the harness reports, without intervals: {reason}."
+        return [_without(raw, note, reason.rows, reason.prompts)], []
+    except Unusable as error:
+        if error.is_error:
+            return [], [Problem(shown, f"{_short(raw.name)}: {error}: the task was left out", True)]
+        problem = Problem(shown, f"{error}: the samples were left out, the result stands without intervals", False)
+        return [_without(raw, "Its sample file cannot be used: no intervals.")], [problem]
+    return [Record(raw, answered, answered.rows, answered.prompts)], []
+
+
+def _answered(file: Path, raw: Raw, with_documents: bool) -> Answered:
+    read = read_answers(file, raw) if raw.run.names else read_samples(file, raw, with_documents=with_documents)
+    check(read, raw.reported)
+    return read
+
+
+def _sample_file(raw: Raw) -> Path | None:
+    files = raw.run.files
+    return files.answers.get(file_part(raw.name)) if raw.run.names else files.samples.get(raw.name)
+
+
+def _explained(raw: Raw) -> bool:
+    """Whether the committed form says already why there are no intervals."""
+    return any("intervals" in note for note in raw.notes)
+
+
+def _without(raw: Raw, note: str = "", rows: str = "", prompts: str = "") -> Record:
+    if not any(metric in raw.reported for metric in METRICS):
+        figures = ", ".join(raw.reported)[:80] or "nothing"
+        raise Unusable(f"it reports {figures}, none of {', '.join(METRICS)}, and no samples give them")
+    if raw.n is None:
+        raise Unusable("it does not say on how many documents")
+    return Record(raw, None, rows or raw.rows, prompts or raw.prompts, (note,) if note else ())
+
+
+def _unclaimed(files: RunFiles, data: Mapping[str, Any]) -> list[Problem]:
+    """Sample files of tasks that the result file does not have."""
+    known = {part for name in data["configs"] for part in (name, file_part(name))}
+    return [
+        Problem(_beside(files, file), "its task is not in the result file: it was left out", False)
+        for task, file in sorted({**files.samples, **files.answers}.items())
+        if task not in known
+    ]
+
+
+def _beside(files: RunFiles, file: Path) -> str:
+    return files.shown.removesuffix(files.result.name) + file.name
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 80 else f"{name[:80]}…"

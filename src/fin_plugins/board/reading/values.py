@@ -1,0 +1,131 @@
+"""Getting plain values out of JSON that somebody else wrote, with messages for people."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+class Unusable(Exception):
+    """A file or a part of it cannot be used; the message says why, and is shown behind the file's name.
+
+    Attributes:
+        is_error: whether two figures contradict each other (and not just something is missing or cut off).
+    """
+
+    def __init__(self, message: str, *, is_error: bool = False) -> None:
+        super().__init__(message)
+        self.is_error = is_error
+
+
+class NoLabels(Exception):
+    """The samples are whole, but gold label and answer cannot be told from them; the message is for the reader.
+
+    Attributes:
+        rows: hash over the documents, where they were read.
+        prompts: hash over all prompts, likewise.
+    """
+
+    def __init__(self, message: str, rows: str = "", prompts: str = "") -> None:
+        super().__init__(message)
+        self.rows, self.prompts = rows, prompts
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        Unusable: it cannot be read, is no JSON (cut off by a killed run, perhaps), or no object.
+    """
+    try:
+        return mapping(load(file.read_bytes()), "the file")
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"is not valid JSON ({error}): a killed run, or not a result file") from error
+
+
+def load(text: bytes) -> Any:
+    """JSON; half a surrogate pair, which could not be written to any file again, is replaced.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deep.
+    """
+    value = json.loads(text)
+    return _whole_characters(value) if b"\\ud" in text.lower() else value
+
+
+def _whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
+    if isinstance(value, list):
+        return [_whole_characters(one) for one in value]
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(one) for name, one in value.items()}
+    return value
+
+
+def mapping(value: Any, what: str) -> dict[str, Any]:
+    """The value, which must be a JSON object.
+
+    Raises:
+        Unusable: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise Unusable(f"{what} is {'missing' if value is None else 'not an object'}")
+    return value
+
+
+def below(value: Any, *names: str) -> Any:
+    """What stands under these names, None where something on the way is missing or no object."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def whole(value: Any) -> int | None:
+    """The value as a whole number, None where it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and value == int(value) else None
+    return value if isinstance(value, int) else None
+
+
+def finite(value: Any) -> float | None:
+    """The value as a finite number, None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def rows_hash(hashes: Iterable[str], labels: Iterable[str]) -> str:
+    """Hash over documents, whatever their order, and the label set."""
+    return sha256("\n".join([*sorted(hashes), *labels]).encode()).hexdigest()[:16]
+
+
+def digest(value: Any) -> str:
+    """A short hash of a JSON value; addresses of functions, new in every run, are left out."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return sha256(_ADDRESS.sub("", text).encode()).hexdigest()[:16]
+
+
+def texts(value: Any) -> tuple[str, ...] | None:
+    """A list of texts, None where it is none."""
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        return None
+    return tuple(value)
+
+
+def without_empty(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say something: older versions leave a field out where newer ones write null or an empty one."""
+    return {name: value for name, value in settings.items() if value not in (None, "", [], {})}
