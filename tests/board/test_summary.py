@@ -46,6 +46,15 @@ def test_the_best_stand_first_with_their_intervals(made: Board) -> None:
     assert sum("generation" in line for line in lines) == 3
 
 
+def test_a_group_that_is_all_there_is_stands_once(made: Board) -> None:
+    ranks = tuple(rank for rank in made.ranks if rank.protocol == "choice" and rank.group != "seen")
+    assert sum("place and its interval" in line for line in as_lines(replace(made, ranks=ranks))) == 2
+    unseen = next(mean.columns for mean in made.means if (mean.protocol, mean.group) == ("choice", "unseen"))
+    means = tuple(replace(mean, columns=unseen) for mean in made.means)
+    lines = [line for line in as_lines(replace(made, ranks=ranks, means=means)) if "place and its interval" in line]
+    assert len(lines) == 1 and lines[0].startswith("unseen data sets")
+
+
 def test_a_long_ranking_is_cut_and_says_so() -> None:
     lines = as_lines(board([f"model {number}" for number in range(9)], ("fin_fpb", "fin_argument"), 20))
     assert lines.count("  and 4 more") >= 4
@@ -93,6 +102,8 @@ def test_models_and_tasks_with_the_nearest_that_is_known(reading: Reading) -> No
         FinError, match=r"--baseline bass: no such model \(did you mean base\?\); there are base, multi"
     ):
         asked.known_model("--baseline", "bass", reading)
+    with pytest.raises(FinError, match=r"--reference task: no such model \(did you mean multi-task\?\)"):
+        asked.known_model("--reference", "task", reading)
     with pytest.raises(FinError, match=r"--unseen fin_finerd: no such task \(did you mean fin_finred\?\)"):
         asked.known_tasks("--unseen", ["fin_fpb", "fin_finerd"], reading)
 

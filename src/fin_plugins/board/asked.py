@@ -81,4 +81,7 @@ def _entries(reading: Reading) -> list[Entry]:
 def _known(option: str, name: str, known: Sequence[str], what: str) -> None:
     names = list(dict.fromkeys(known))
     if name not in names:
-        raise FinError(f"{option} {name}: no such {what}{hint(name, names)}; there are {', '.join(names)}")
+        # A part of a name is too far from the whole for a misspelling.
+        parts = [one for one in names if name and name.casefold() in one.casefold()]
+        near = hint(name, names) or (f" (did you mean {' or '.join(parts)}?)" if len(parts) in (1, 2) else "")
+        raise FinError(f"{option} {name}: no such {what}{near}; there are {', '.join(names)}")

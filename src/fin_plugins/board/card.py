@@ -121,8 +121,8 @@ def _section(board: Board, runs: Sequence[_Run]) -> Iterator[str]:
 
 def _explained(board: Board, runs: Sequence[_Run]) -> Iterator[str]:
     yield "In percent, with 95 % bootstrap intervals over documents where the answers were kept. The floor is the"
-    yield "weighted F1 of always giving the most frequent label; * marks a figure that its interval does not lift above"
-    yield "what that gives.\n"
+    yield "weighted F1 of always giving the most frequent label; * marks a figure whose whole interval lies at or below"
+    yield "what that scores.\n"
     differs = [f"{column.key}: {column.explanation}" for column, _ in runs if column.explanation]
     notes = [note for _, cell in runs for note in cell.entry.notes]
     yield from (f"- {_escaped(line)}" for line in dict.fromkeys([*differs, *notes]))

@@ -76,10 +76,14 @@ def _count(number: int, what: str) -> str:
 def _ranking(board: Board) -> Iterator[str]:
     means = {(mean.model, mean.protocol, mean.group): mean for mean in board.means}
     ranks = [rank for rank in board.ranks if rank.metric == METRIC]
+    told = set[tuple[str, ...]]()
     for (protocol, group), places in groupby(ranks, key=lambda rank: (rank.protocol, rank.group)):
         first = sorted(places, key=lambda rank: rank.rank)
-        asked = "label likelihood" if protocol == "choice" else "generation"
         mean = means[first[0].model, protocol, group]
+        if mean.columns in told:  # all data sets are unseen ones, or seen ones
+            continue
+        told.add(mean.columns)
+        asked = "label likelihood" if protocol == "choice" else "generation"
         yield f"{_title(group)}, {asked}{_kind(board, mean)}: place and its interval, mean weighted F1 in %"
         yield from (_place(rank, means[rank.model, protocol, group]) for rank in first[:_PLACES])
         yield from [f"  and {len(first) - _PLACES} more"] if len(first) > _PLACES else []
