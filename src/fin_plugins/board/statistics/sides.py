@@ -31,8 +31,8 @@ def sides_of(
 ) -> tuple[Sides, list[Problem]]:
     """Choose them.
 
-    A task in `named` counts as unseen whatever it says of itself. It is taken by the protocol at hand; a task that was
-    only asked the other way, as most of lm-eval's own are, is taken that way.
+    A task in `named` counts as unseen whatever it says of itself. It is taken by the protocol at hand; one that was
+    only asked the other way, as most of lm-eval's own are, is taken that way beside columns of this protocol.
 
     Args:
         columns: all of the board.
@@ -44,20 +44,23 @@ def sides_of(
     Returns:
         The columns, and what stays out.
     """
-    own = [one for one in of_means if one.column.task not in named]
-    further = [_column_of(task, columns, protocol) for task in dict.fromkeys(named)]
-    seen, lost = _with(baseline, (one for one in own if one.column.seen))
-    unseen, lost_too = _with(baseline, [*(one for one in own if not one.column.seen), *further])
+    own, lost = _with(baseline, (one for one in of_means if one.column.task not in named))
+    offered = [_column_of(task, columns, protocol, either=bool(own)) for task in dict.fromkeys(named)]
+    further, lost_too = _with(baseline, (one for one in offered if one is not None))
+    seen = tuple(one for one in own if one.column.seen)
+    unseen = (*(one for one in own if not one.column.seen), *further)
     metric = LEADING if all(_knows(one, baseline, LEADING) for one in (*seen, *unseen)) else _FALLBACK
     problems = [_left_out(one, protocol, baseline) for one in (*lost, *lost_too)] if seen or unseen else []
-    return Sides(tuple(seen), tuple(unseen), metric), problems
+    return Sides(seen, unseen, metric), problems
 
 
-def _column_of(task: str, columns: Sequence[Sampled], protocol: Protocol) -> Sampled:
+def _column_of(task: str, columns: Sequence[Sampled], protocol: Protocol, *, either: bool) -> Sampled | None:
+    """The column that stands for a task in this protocol, or in the other one where `either` will do."""
     of_task = [one for one in columns if one.column.task == task]
-    same = [one for one in of_task if one.column.protocol == protocol] or of_task
-    chosen = representative(one.column for one in same)
-    return next(one for one in same if one.column is chosen)
+    same = [one for one in of_task if one.column.protocol == protocol]
+    allowed = same or (of_task if either else [])
+    chosen = representative(one.column for one in allowed) if allowed else None
+    return next((one for one in allowed if one.column is chosen), None)
 
 
 def _with(baseline: str, columns: Iterable[Sampled]) -> tuple[list[Sampled], list[Sampled]]:
