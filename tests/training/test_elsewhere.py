@@ -3,6 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from tests.training.running import run
 
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")
