@@ -149,13 +149,12 @@ def padded(rows: Sequence[Tokens]) -> dict[str, torch.Tensor]:
 def ours(config: TrainConfig, model: Any, rows: list[Tokens], meter: Meter) -> str:
     """`fin train`'s own trainer, without validation and checkpoints, over the rows in their order."""
     from fin_plugins.training import fit
-    from fin_plugins.training.prepare import Prepared
 
     if config.batching == "packed":  # sequences: about as many tokens a step as the others have
         tokens = config.batch_size * sum(len(one.ids) for one in rows) / len(rows)
         config = config.model_copy(update={"batch_size": max(1, round(tokens / config.max_length))})
     tokenizer = AutoTokenizer.from_pretrained(models.model_path(config.model))
-    prepared = Prepared(SimpleNamespace(tokenizer=tokenizer), chat=False, end="", limit=config.max_length)
+    prepared: Any = SimpleNamespace(lm=SimpleNamespace(tokenizer=tokenizer), chat=False, validation={})
     # Not public, and called all the same: what is timed has to be what `fin train` sets up.
     config = fit._resolved(config, model, prepared, rows)
     ledger = Ledger()

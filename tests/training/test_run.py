@@ -39,7 +39,7 @@ def test_what_a_run_leaves(trained, model):
     assert [check.step for check in record.validation_curve] == [0, 2, 4, 6, 8]
     assert record.config["batching"] == "shared_prefix"
     assert (record.config["dtype"], record.config["chat_template"]) == ("float32", True)
-    assert record.tokens_seen > record.tokens_computed > 0
+    assert record.tokens_seen >= record.tokens_computed > 0
     assert record.peak_memory_bytes["host"] > 1e8
     assert losses(folder)[-1] < losses(folder)[0]
     assert trained.record == json.loads((folder / "train.json").read_text())

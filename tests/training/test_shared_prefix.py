@@ -8,6 +8,7 @@ from transformers import set_seed
 
 from fin_plugins.training.examples import IGNORED
 from fin_plugins.training.shared_prefix import shared_prefix
+from fin_plugins.training.trainer import _trees, summed_loss
 from tests.scoring.tiny import SIZES
 
 VOCABULARY = 60
@@ -69,7 +70,7 @@ def padded_loss(model, rows) -> torch.Tensor:
 def shared_loss(model, rows) -> torch.Tensor:
     batch = shared_prefix(rows)
     labels = batch.pop("labels")
-    del batch["given"]
+    del batch["given"], batch["trees"]
     logits = model(**batch).logits[:, :-1]
     return torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
@@ -97,6 +98,16 @@ def test_prompts_are_computed_once():
     # 1 2 3 4 5 once, and behind it: 6 10 11 | 6 10 11 | 6 10 13 14 | 9 12; of the fifth row the 1 is shared;
     # the sixth begins anew.
     assert batch["input_ids"].shape == (1, 5 + 3 + 3 + 4 + 2 + 4 + 8)
+
+
+@pytest.mark.parametrize(("hidden", "trees"), [(1, 4), (2, 3), (10**6, 2)])
+def test_trees_apart_give_the_same_loss(hidden, trees):
+    """From a tree a row to a single one: what is computed differs, not what comes out."""
+    model = tiny("LlamaForCausalLM")
+    batch = shared_prefix(ROWS, hidden)
+    assert len(batch["trees"]) == trees
+    total = sum(summed_loss(model, part) for part in _trees(batch))
+    assert total.item() == pytest.approx(padded_loss(model, ROWS).item(), rel=1e-5)
 
 
 def test_an_example_cannot_see_another():

@@ -75,7 +75,7 @@ def _batch_of_one(one: Tokens) -> dict[str, torch.Tensor]:
 
 def _losses(base: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Losses of the counted tokens of a batch, in nats."""
-    batch = {name: value.to(base.device) for name, value in batch.items() if name != "given"}
+    batch = {name: value.to(base.device) for name, value in batch.items() if name not in ("given", "trees")}
     labels = batch.pop("labels")[:, 1:]
     logits = base(**batch, use_cache=False).logits[:, :-1].float()
     losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def _trainer(
     resuming: bool,
 ) -> Trainer:
     settings = sft_config(config, work, validated=bool(prepared.validation), resuming=resuming)
+    hidden = base_of(model).config.get_text_config().hidden_size
     rows = Dataset.from_dict({"input_ids": [one.ids for one in tokens], "labels": [one.labels for one in tokens]})
     trainer = Trainer(
         model=model,
@@ -92,7 +94,7 @@ def _trainer(
         # Not looked at: `evaluate` asks `validation`. transformers wants one to be there.
         eval_dataset=rows.select([0]) if prepared.validation else None,
         processing_class=prepared.lm.tokenizer,
-        data_collator=shared_prefix if config.batching == "shared_prefix" else None,
+        data_collator=partial(shared_prefix, hidden=hidden) if config.batching == "shared_prefix" else None,
         validation=scorer(config, model, prepared) if prepared.validation else None,
         few_labels=config.loss == "completion",
         ledger=ledger,

@@ -1,7 +1,7 @@
 """TRL's `SFTTrainer`, with the loss computed where it counts and validation by label likelihood."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -52,14 +52,9 @@ class Trainer(SFTTrainer):
             loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             self._check(loss[0] if return_outputs else loss)
             return loss
-        labels = inputs.pop("labels")[:, 1:]
-        counted = labels != IGNORED
-        keep = counted.any(dim=0).nonzero().squeeze(-1)
-        logits = model(**inputs, use_cache=False, logits_to_keep=keep).logits.float()
-        total = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels[:, keep].flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        items = counted.sum() if num_items_in_batch is None else num_items_in_batch
+        counted = (inputs["labels"][:, 1:] != IGNORED).sum()
+        total = sum(summed_loss(model, part) for part in _trees(inputs))
+        items = counted if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(items, device=total.device).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean of the gradients over processes
@@ -87,6 +82,31 @@ class Trainer(SFTTrainer):
                 f"{self.args.learning_rate:g}) or max_grad_norm, raise warmup_ratio, or use dtype: float32; the same "
                 "command goes on from the last checkpoint, with --fresh from the start"
             )
+
+
+def summed_loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """Sum of the counted tokens' losses, in nats; the vocabulary is computed only where a next token counts."""
+    labels = inputs["labels"][:, 1:]
+    keep = (labels != IGNORED).any(dim=0).nonzero().squeeze(-1)
+    others = {name: value for name, value in inputs.items() if name != "labels"}
+    logits = model(**others, use_cache=False, logits_to_keep=keep).logits.float()
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels[:, keep].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def _trees(inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a batch that see nothing of each other: the trees of `shared_prefix`, otherwise the whole of it."""
+    sizes = inputs.pop("trees", None)
+    if sizes is None:
+        yield inputs
+        return
+    start = 0
+    for size in sizes.tolist():
+        here = slice(start, start + size)
+        part = {name: inputs[name][:, here] for name in ("input_ids", "labels", "position_ids")}
+        yield {**part, "attention_mask": inputs["attention_mask"][:, :, here, here]}
+        start += size
 
 
 def _counts(inputs: dict[str, Any]) -> tuple[int, int, int]:
