@@ -147,7 +147,7 @@ def _config(record: Record) -> dict[str, Any]:
             "rows": record.rows,
             "prompts": record.prompts,
             "recomputed": list(answered.recomputed) if answered else None,
-            "notes": list(answered.notes if answered else record.notes),
+            "notes": list(record.notes_on_samples),
         }
     )
 

@@ -3,14 +3,17 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
 
 # At the start of a text or of a word in it: /x, ~/x, C:\x, \\x, file:/x.
-_PATH = re.compile(r"(?:^|[\s\"'=:,;([{<>|@])(?:~[\w.-]*)?(?:/[^\s/]|//|[A-Za-z]:[\\/]|\\\\)")
+_PATH = re.compile(r"(?:^|[\s\"'=:,;([{<>|@])(?:~[\w.-]*/|/[^\s/]|//|[A-Za-z]:[\\/]|\\\\)")
 _LONG = 12  # shorter texts occur in documents by chance
+_RUN = 24  # characters on end that two texts have in common by no chance
+_HASH = re.compile(r"[0-9a-f.+]{16,}")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Secrets:
 
     documents: frozenset[str]
     home: str
+
+    @cached_property
+    def all_documents(self) -> str:
+        """All in one, which is the quick way to look for something."""
+        return "\0".join(sorted(self.documents))
 
 
 def home_name() -> str:
@@ -47,10 +55,8 @@ def check_clean(value: Any, secrets: Secrets, words: Iterable[str], where: str) 
         FinError: something must not be written; names it, and says what to do.
     """
     known = frozenset(words)
-    for text in texts_in(value):
-        fault = _path(text) or (
-            "" if text in known else _home(text, secrets.home) or _document(text, secrets.documents)
-        )
+    for text in sorted(set(texts_in(value))):
+        fault = _path(text) or ("" if text in known else _home(text, secrets.home) or _document(text, secrets))
         if fault:
             raise FinError(
                 f"{where}: would contain {text[:60]!r}, {fault}: nothing of it was written; "
@@ -80,9 +86,16 @@ def _home(text: str, home: str) -> str:
     return "in which the name of the home folder stands" if named else ""
 
 
-def _document(text: str, documents: frozenset[str]) -> str:
-    """A text that is a document, stands in one, or has one in it."""
-    if text in documents:
-        return "which is a document's text"
-    inside = len(text) >= _LONG and any(text in one or (len(one) >= _LONG and one in text) for one in documents)
-    return "which shares its text with a document" if inside else ""
+def _document(text: str, secrets: Secrets) -> str:
+    """A text that is a document, stands in one, has one in it, or has so many characters on end in common with one."""
+    if _HASH.fullmatch(text):
+        return ""
+    shared = text in secrets.documents or (len(text) >= _LONG and _shares(text, secrets))
+    return "which shares its text with a document" if shared else ""
+
+
+def _shares(text: str, secrets: Secrets) -> bool:
+    runs = [text[start : start + _RUN] for start in range(max(len(text) - _RUN, 0) + 1)]
+    if any(run in secrets.all_documents for run in runs):
+        return True
+    return any(document in text for document in secrets.documents if len(document) >= _LONG)

@@ -26,6 +26,7 @@ from fin_plugins.board.reading.values import Unusable, rows_hash
 from fin_plugins.errors import FinError
 
 _HEAD = ["hash", "gold", "answer"]
+_BREAK = re.compile(r"[\r\n\0]")
 _HASH = re.compile(r"[0-9a-f]{64}(#[0-9]{1,9})?")
 _OUTSIDE = {code: f"({name})" for code, name in NO_ANSWER.items()}
 
@@ -42,8 +43,9 @@ def answers_text(documents: Documents, labels: tuple[str, ...]) -> str:
     Raises:
         FinError: a hash does not look like one, or a label like an answer outside the labels.
     """
-    if set(labels) & set(_OUTSIDE.values()) or len(set(labels)) < len(labels):
-        raise FinError(f"labels {', '.join(labels)}: two are the same, or one is {' or '.join(_OUTSIDE.values())}")
+    if set(labels) & set(_OUTSIDE.values()) or len(set(labels)) < len(labels) or any(map(_BREAK.search, labels)):
+        outside = " or ".join(_OUTSIDE.values())
+        raise FinError(f"labels {labels}: two are the same, or one is {outside} or has a line break in it")
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_HEAD)

@@ -83,7 +83,7 @@ def _entry(record: Record, model: str, base: str | None, conditions: Conditions)
 
 
 def _notes(record: Record, conditions: Conditions) -> tuple[str, ...]:
-    notes = [*record.raw.notes, *(record.answered.notes if record.answered else ()), *record.notes]
+    notes = [*record.raw.notes, *record.notes_on_samples]
     if conditions.data == "sample":
         notes.append("Embedded sample rows: no benchmark.")
     if conditions.rows == UNRECORDED:

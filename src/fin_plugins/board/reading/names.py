@@ -3,6 +3,7 @@
 import posixpath
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 from fin_plugins.board.reading.model_args import Identity, identity, is_hub_name, short_name
@@ -15,6 +16,19 @@ _TELL_DTYPE = ("hf", "fin_hf", "hf-auto", "huggingface")
 
 Names = tuple[str, str | None]
 """Model, and its base where it is an adapter."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What makes a model one: its base as shown, its adapter's place or chosen name, and further arguments.
+
+    So a chosen name makes several places one model, though never an adapter and its base; and an adapter is its files,
+    by whatever name it was passed.
+    """
+
+    base: str
+    adapter: str
+    variant: tuple[tuple[str, str], ...]
 
 
 class Chosen:
@@ -87,9 +101,15 @@ def _kept(run: Run, chosen: Chosen) -> Names:
 
 def _names(models: Sequence[Identity], chosen: Chosen) -> dict[Identity, Names]:
     bases = _bases({model.base for model in models}, chosen)
-    parents = {model: bases[model.base] if model.adapter else None for model in models}
-    names = {model: _adapter(model, bases[model.base], chosen) or bases[model.base] for model in models}
-    return {model: (name, parents[model]) for model, name in _unique(names, chosen).items()}
+    keys: dict[Identity, _Model] = {}
+    names: dict[_Model, str] = {}
+    for model in sorted(models, key=lambda one: not one.adapter_name):  # a name that was given beats a folder's
+        name = _adapter(model, bases[model.base], chosen)
+        was_chosen = name is not None and chosen.is_one(name)
+        keys[model] = _Model(bases[model.base], f"chosen: {name}" if was_chosen else model.adapter, model.variant)
+        names.setdefault(keys[model], name or bases[model.base])
+    shown = _told_apart(names)
+    return {model: (shown[keys[model]], bases[model.base] if model.adapter else None) for model in models}
 
 
 def _adapter(model: Identity, base: str, chosen: Chosen) -> str | None:
@@ -111,37 +131,33 @@ def _bases(places: set[str], chosen: Chosen) -> dict[str, str]:
 
 
 def _longer(place: str) -> str:
-    return clean(place) if is_hub_name(place) else _marked(short_name(place), place)
+    return clean(place) if is_hub_name(place) else f"{clean(short_name(place))}~{_hash(place)}"
 
 
-def _marked(name: str, place: str) -> str:
-    """A name and a hash that tells the place; the hash survives where the name is too long."""
-    return f"{clean(name)}~{_hash(place)}"
+def _told_apart(names: dict[_Model, str]) -> dict[_Model, str]:
+    """Models of one name are told apart by the arguments they differ in, or else by a hash."""
+    for more in (_differing_arguments, _hash_of_adapter, _hash_of_all):
+        groups: dict[str, list[_Model]] = {}
+        for model, name in names.items():
+            groups.setdefault(name, []).append(model)
+        names = {
+            model: name + more(model, groups[name]) if len(groups[name]) > 1 else name for model, name in names.items()
+        }
+    return names
 
 
-def _unique(names: Mapping[Identity, str], chosen: Chosen) -> dict[Identity, str]:
-    """Models of one name: told apart by the arguments they differ in, or else by a hash; the same model stays one."""
-    by_name: dict[str, list[Identity]] = {}
-    for model, name in names.items():
-        by_name.setdefault(name, []).append(model)
-    return {
-        model: _told_apart(name, model, models, chosen) if len(models) > 1 else name
-        for name, models in by_name.items()
-        for model in models
-    }
+def _differing_arguments(model: _Model, others: Sequence[_Model]) -> str:
+    common = set.intersection(*(set(one.variant) for one in others))
+    words = [clean(f"{key} {short_name(value)}") for key, value in model.variant if (key, value) not in common]
+    return f" [{', '.join(words)}]" if words else ""
 
 
-def _told_apart(name: str, model: Identity, models: Sequence[Identity], chosen: Chosen) -> str:
-    """A chosen name makes several places one model, though never an adapter and its base."""
-    same = [one for one in models if one.variant == model.variant]
-    places = {bool(one.adapter) for one in same} if chosen.is_one(name) else {one.adapter for one in same}
-    return (_marked(name, model.adapter) if len(places) > 1 else name) + _variant(model, models)
+def _hash_of_adapter(model: _Model, others: Sequence[_Model]) -> str:
+    return f"~{_hash(model.adapter)}" if len({one.adapter for one in others}) > 1 else ""
 
 
-def _variant(model: Identity, models: Sequence[Identity]) -> str:
-    common = set.intersection(*(set(one.variant) for one in models))
-    differing = [clean(f"{key} {short_name(value)}") for key, value in model.variant if (key, value) not in common]
-    return f" [{', '.join(differing)}]" if differing else ""
+def _hash_of_all(model: _Model, _: Sequence[_Model]) -> str:
+    return f"~{_hash(str(model))}"
 
 
 def _hash(text: str) -> str:

@@ -64,6 +64,7 @@ class Raw:
         rows: hash over documents and label set, of the exported form only.
         prompts: hash over all prompts, of the exported form only.
         recomputed: metrics that must agree with the answers, of the exported form only.
+        kept_notes: on the samples, of the exported form only.
         notes: for the reader.
     """
 
@@ -87,6 +88,7 @@ class Raw:
     rows: str = ""
     prompts: str = ""
     recomputed: tuple[str, ...] = ()
+    kept_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -128,6 +130,11 @@ class Record:
     rows: str
     prompts: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def notes_on_samples(self) -> tuple[str, ...]:
+        """Why there are none, or how they were read."""
+        return (*self.raw.kept_notes, *(self.answered.notes if self.answered else ()), *self.notes)
 
     @property
     def labels(self) -> tuple[str, ...]:

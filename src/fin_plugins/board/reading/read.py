@@ -135,7 +135,7 @@ def _sample_file(raw: Raw) -> Path | None:
 
 def _explained(raw: Raw) -> bool:
     """Whether the committed form says already why there are no intervals."""
-    return any("intervals" in note for note in raw.notes)
+    return any("intervals" in note for note in raw.kept_notes)
 
 
 def _without(raw: Raw, note: str = "", rows: str = "", prompts: str = "") -> Record:

@@ -81,7 +81,8 @@ def raw_of(data: dict[str, Any], run: Run, name: str) -> Raw:
         rows=str(config.get("rows") or "") if run.names else "",
         prompts=str(config.get("prompts") or "") if run.names else "",
         recomputed=texts(config.get("recomputed")) or () if run.names else (),
-        notes=(*_notes(run, n, total, limit), *(texts(config.get("notes")) or ())),
+        kept_notes=texts(config.get("notes")) or () if run.names else (),
+        notes=_notes(run, n, total, limit),
     )
 
 
