@@ -81,9 +81,9 @@ def test_marks_stand_where_they_belong_and_nowhere_else(html: Any, made: Board) 
             for entry in column.entries:
                 cell = made.cells[column.key, entry.model]
                 shown = cells(html, number, "acc", entry.model)[column.title]
-                unread = f"{percent(cell.figures['missing'].value)} unread" if cell.many_missing else ""
+                unread = f"{percent(cell.figures['missing'].value)} % no label" if cell.many_missing else ""
                 assert ("at floor" in shown) == ("acc" in cell.below_floor)
-                assert unread in shown and ("unread" in shown) == bool(unread)
+                assert unread in shown and ("no label" in shown) == bool(unread)
                 floors, missing = floors + ("at floor" in shown), missing + bool(unread)
     assert 0 < floors < len(made.cells) and 0 < missing < len(made.cells)
 
@@ -161,9 +161,9 @@ def test_problems_and_older_runs_are_listed(html: Any) -> None:
 
 
 def test_floors_stand_as_figures_too(html: Any, made: Board) -> None:
-    row = next(row for row in html.cssselect("#columns tbody tr") if text(row[0]) == "fin_argument")
+    row = next(row for row in html.cssselect("#columns tbody tr") if text(row[0]) == "fin_argument unseen")
     floors = made.cells["fin_argument", "base"].floors
-    assert [text(cell) for cell in row][6:10] == [percent(floors[metric]) for metric in METRICS]
+    assert [text(cell) for cell in row][5:9] == [percent(floors[metric]) for metric in METRICS]
 
 
 @pytest.mark.parametrize("name", ["board", "hostile", "empty"])
@@ -264,5 +264,5 @@ def test_entries_with_a_note_of_their_own_are_marked(made: Board) -> None:
     cell = replace(made.cells[column.key, noted.model], entry=noted)
     board = replace(made, columns=(changed, *made.columns[1:]), cells={**made.cells, (column.key, noted.model): cell})
     html = lxml.html.document_fromstring(page(board, FILES))
-    marks = html.cssselect(".metric.acc .quiet[title]")
+    marks = html.cssselect(".metric.acc sup[title]")
     assert [mark.get("title") for mark in marks] == ["Truncated 3 documents."]

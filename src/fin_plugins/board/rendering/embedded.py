@@ -10,7 +10,7 @@ from typing import Any
 
 from fin_plugins.board.model import METRICS, Board, Column, Contrast, Documents, Entry, Estimate
 from fin_plugins.board.rendering.arrange import models_of
-from fin_plugins.board.rendering.wording import METRIC_NAMES, PROTOCOL_NAMES, line
+from fin_plugins.board.rendering.wording import DATA_NAMES, METRIC_NAMES, PROTOCOL_NAMES, line
 
 _SIGNS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 _ABSENT = -3
@@ -73,8 +73,10 @@ def _column(board: Board, column: Column, models: dict[str, int], texts: dict[st
 
 
 def _about(column: Column) -> str:
-    parts = [PROTOCOL_NAMES[column.protocol], "" if column.conditions.data == "real" else column.conditions.data]
-    return ". ".join(part for part in (", ".join(filter(None, parts)), line(column.explanation)) if part)
+    held = column.conditions
+    kind = "" if held.data == "real" else DATA_NAMES.get(held.data, held.data).lower()
+    limit = f"limit {held.limit}" if held.limit is not None else ""
+    return ", ".join(filter(None, (PROTOCOL_NAMES[column.protocol], line(kind), line(limit))))
 
 
 def _in_order(documents: Documents, order: Sequence[str]) -> list[int]:

@@ -53,6 +53,6 @@ def shown(found: Shown | None) -> str:
     marks = [
         f"place {wording.place(found.rank)}" if found.rank else "",
         "**at floor**" if found.below_floor else "",
-        f"**{wording.percent(found.missing)} unread**" if found.missing is not None else "",
+        f"**{wording.percent(found.missing)} % no label**" if found.missing is not None else "",
     ]
     return ", ".join([wording.estimated(found.estimate), *(mark for mark in marks if mark)])

@@ -186,7 +186,7 @@ function bar([value, low, high], reach) {
     draw("path", { d: "M0 5.5h999" }),
     draw("rect", { class: "zero", x: "50%", width: 1.5, height: 11 }),
     draw("rect", { class: "range", x: place(low), y: 4, width: `${(50 * (high - low)) / reach}%`, height: 3, rx: 1.5 }),
-    draw("circle", { cx: place(value), cy: 5.5, r: 3 }),
+    draw("circle", { cx: place(value), cy: 5.5, r: 2.5 }),
   );
   return svg;
 }

@@ -135,16 +135,25 @@ def _notices(shown: Sequence[Block], with_documents: bool) -> list[str]:
 
 def _forgetting(board: Board) -> list[dict[str, Any]]:
     """For each protocol: its models, the plot, and the unseen columns that it names."""
-    titles = {column.key: column.title for column in board.columns}
     parts = []
     for protocol, title in wording.PROTOCOL_NAMES.items():
-        rows = [one for one in board.forgetting if one.protocol == protocol]
-        if rows:
-            unseen = {key: titles.get(key, key) for one in rows for key in one.unseen}
-            metric = wording.name_of(rows[0].metric)
-            found = {"title": title[0].upper() + title[1:], "metric": metric, "unseen": unseen, "rows": rows}
-            parts.append({**found, "plot": pareto.plot(rows), "scale": _scale(rows)})
+        found = [one for one in board.forgetting if one.protocol == protocol]
+        if found:
+            parts.append({"title": title[0].upper() + title[1:], **_part(board, found)})
     return parts
+
+
+def _part(board: Board, found: Sequence[Forgetting]) -> dict[str, Any]:
+    titles = {column.key: column.title for column in board.columns}
+    rows = [one for one in found if one.seen_gain or one.backward or one.unseen]
+    return {
+        "metric": wording.name_of(found[0].metric),
+        "unseen": {key: titles.get(key, key) for one in rows for key in one.unseen},
+        "rows": rows,
+        "bare": [one.model for one in found if one not in rows],
+        "plot": pareto.plot(rows),
+        "scale": _scale(rows),
+    }
 
 
 def _scale(rows: Sequence[Forgetting]) -> Any:
