@@ -114,7 +114,7 @@ class Column:
     Attributes:
         key: short and stable, as in `fin_fomc`, or `fin_fomc~2` where there are several sets of conditions.
         title: for the table's head.
-        explanation: one sentence that says how it differs from the task's other columns; empty where it is the only one.
+        explanation: how it differs from the task's other columns, in one sentence; empty where it is the only one.
     """
 
     key: str

@@ -1,5 +1,6 @@
 """Reading as a whole: lm-eval's own files, and what is left of a board when some of them are bad."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,22 @@ def test_a_name_that_is_no_models(real_run: Run, tmp_path: Path) -> None:
     real_run.copy(tmp_path)
     (message,) = messages(read_results([tmp_path], names={"lama": "Llama", "dummy": "Guesser"}))
     assert message == "lama: no model here has this path or name: it was named in vain"
+
+
+def test_many_files_are_read_by_several_processes_with_the_same_outcome(
+    real_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(real_run.folder, tmp_path / name)
+    (tmp_path / "two").joinpath("broken_results_.json").write_text("{")
+    alone = read_results([tmp_path])
+    monkeypatch.setattr("fin_plugins.board.reading.read._MUCH", 0)
+    together = read_results([tmp_path])
+    assert [column.key for column in together.columns] == [column.key for column in alone.columns]
+    assert messages(together) == messages(alone)
+    for ours, theirs in zip(together.columns, alone.columns, strict=True):
+        for one, other in zip(ours.entries, theirs.entries, strict=True):
+            assert (one.model, one.reported, one.conditions) == (other.model, other.reported, other.conditions)
+            assert (one.documents is None) == (other.documents is None)
+            if one.documents is not None and other.documents is not None:
+                assert one.documents.answers.tolist() == other.documents.answers.tolist()

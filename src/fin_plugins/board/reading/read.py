@@ -1,7 +1,11 @@
 """All of it: files, results, samples, checks, names, columns. A bad file costs what is in it, and never the board."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,9 @@ from fin_plugins.board.reading.raw import Answered, Raw, Record, Run
 from fin_plugins.board.reading.results import raw_of, run_of
 from fin_plugins.board.reading.samples import read_samples
 from fin_plugins.board.reading.values import NoLabels, Unusable, read_json
+
+_MUCH = 100_000_000  # bytes of samples: a second or two of one core, which starting processes takes as well
+_PROCESSES = 8
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,7 @@ def gather(paths: Sequence[Path], names: Mapping[str, str], *, with_documents: b
     """
     files, problems = find(paths)
     records: list[Record] = []
-    for run in files:
-        found, complaints = _read_run(run, with_documents)
+    for found, complaints in _read_runs(files, with_documents):
         records += found
         problems += complaints
     chosen = Chosen(names)
@@ -72,6 +78,17 @@ def gather(paths: Sequence[Path], names: Mapping[str, str], *, with_documents: b
         Problem(one, "no model here has this path or name: it was named in vain", False) for one in chosen.unused()
     ]
     return Gathered(columns, older, problems)
+
+
+def _read_runs(files: Sequence[RunFiles], with_documents: bool) -> Iterable[tuple[list[Record], list[Problem]]]:
+    """Every run, in order; a process a core where there is much to read, which is nearly all parsing of JSON."""
+    read = partial(_read_run, with_documents=with_documents)
+    size = sum(file.stat().st_size for run in files for file in run.samples.values() if file.is_file())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if size < _MUCH or min(cores, len(files)) < 2:
+        return map(read, files)
+    with ProcessPoolExecutor(min(cores, len(files), _PROCESSES), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(read, files, chunksize=1))
 
 
 def _read_run(files: RunFiles, with_documents: bool) -> tuple[list[Record], list[Problem]]:
