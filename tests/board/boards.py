@@ -94,7 +94,11 @@ SAID_LIMIT = "10 documents only"
 PUBLISHED = Published(
     model="Paper-7B",
     setting="multi-task LoRA",
-    figures={"fin_fpb": {"acc": 0.861, "weighted_f1": 0.858}, "fin_fomc": {"weighted_f1": 0.612}},
+    figures={
+        "fin_fpb": {"acc": 0.861, "weighted_f1": 0.858},
+        "fin_fomc": {"weighted_f1": 0.612},
+        "fin_deal": {"weighted_f1": 0.83},
+    },
     place="arXiv 2411.02476, table 3",
 )
 

@@ -1,178 +1,18 @@
-"""The page in a real Chromium. Each test also fails if the page asks for anything or its console is not empty."""
+"""The page in a real Chromium: names of others, documents, narrow screens, paper, dark, screen readers.
 
-import math
+Each test that opens the page also fails if the page asks for anything or its console is not empty.
+"""
+
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
-from fin_plugins.board.model import METRICS, Board, Contrast
-from fin_plugins.board.rendering.arrange import blocks
-from fin_plugins.board.rendering.embedded import encode
-from fin_plugins.board.rendering.wording import interval, line, p_value, percent
+from fin_plugins.board.rendering.wording import line
 from tests.board import boards
 
-FIRST = ".block >> nth=0"
-SHOWN = f"{FIRST} >> .metric:visible"
-
-
-def order(page: Any, place: int, body: int = 0) -> list[float]:
-    """A column of the visible table of the first block, from top to bottom; nan where there is no figure."""
-    return page.locator(SHOWN).evaluate(
-        """(box, [place, body]) => [...box.querySelector('table').tBodies[body].rows]
-        .filter(row => !row.matches('.apart')).map(row => Number(row.cells[place].dataset.v ?? NaN))""",
-        [place, body],
-    )
-
-
-def visible(page: Any, selector: str) -> list[str]:
-    return [text.strip() for text in page.locator(f"{selector}:visible").all_inner_texts()]
-
-
-def test_a_click_on_a_head_sorts_and_a_second_turns_it_round(opened: Any) -> None:
-    page = opened()
-    heads = page.locator(f"{SHOWN} >> thead th")
-    last = heads.count() - 1  # the column with a limit, which half of the models have not run
-    heads.nth(last).locator("button").click()
-    values = order(page, last)
-    known = [value for value in values if not math.isnan(value)]
-    assert 0 < len(known) < len(values)
-    assert values[: len(known)] == sorted(known, reverse=True), "what has no figure comes last"
-    assert heads.nth(last).get_attribute("aria-sort") == "descending"
-    assert page.locator(f"{SHOWN} >> [aria-sort]").count() == 1
-    heads.nth(last).locator("button").click()
-    values = order(page, last)
-    assert values[: len(known)] == sorted(known), "and comes last in this order too"
-    assert heads.nth(last).get_attribute("aria-sort") == "ascending"
-
-
-def test_sorting_works_from_the_keyboard_and_by_name(opened: Any) -> None:
-    page = opened()
-    page.locator(f"{SHOWN} >> thead th button").first.focus()
-    page.keyboard.press("Enter")
-    names = visible(page, f"{SHOWN} >> tbody:not(.published) .name")
-    assert names == sorted(names) and len(names) == 4
-
-
-def test_sorting_never_moves_a_published_row_among_ours(opened: Any) -> None:
-    page = opened()
-    before = visible(page, f"{SHOWN} >> .published .name")
-    for place in range(page.locator(f"{SHOWN} >> thead th").count()):
-        page.locator(f"{SHOWN} >> thead th button").nth(place).click()
-        assert sorted(visible(page, f"{SHOWN} >> .published .name")) == sorted(before) != []
-        assert all("published" in text for text in visible(page, f"{SHOWN} >> .published .name"))
-        assert page.locator(f"{SHOWN} >> tbody:not(.published) tr").count() == 4
-
-
-def test_the_metric_switch_keeps_the_sorted_column(opened: Any) -> None:
-    page = opened()
-    page.locator(f"{SHOWN} >> thead th button").nth(4).click()
-    page.locator("#metric-weighted_f1").focus()
-    page.keyboard.press("ArrowRight")
-    assert page.locator("#metric-macro_f1").is_checked()
-    assert [text.split("\n")[0] for text in visible(page, f"{FIRST} >> caption")] == ["Macro F1"]
-    values = order(page, 4)
-    assert values == sorted(values, reverse=True)
-
-
-def test_filters_hide_models_columns_and_blocks(opened: Any) -> None:
-    page = opened()
-    assert page.locator("#status").inner_text() == "4 models on 10 columns shown."
-    page.fill("#filter-model", "FOM")
-    assert set(visible(page, ".block tbody:not(.published) .name")) == {"fomc"}
-    assert page.locator("#status").inner_text() == "1 model on 10 columns shown."
-    page.fill("#filter-model", "")
-    page.select_option("#filter-task", "fin_deal")
-    titles = [text.split("\n")[0].strip() for text in visible(page, ".block thead th")]
-    assert {title.split("\u00a0")[0].split(" (")[0] for title in titles} == {"Model", "deal"}
-    page.select_option("#filter-task", "")
-    page.select_option("#filter-protocol", "gen")
-    assert visible(page, ".block h3") == ["Real data, by written answer"]
-    page.select_option("#filter-protocol", "")
-    page.select_option("#filter-data", "sample")
-    assert visible(page, ".block h3") == ["Sample data, by label likelihood"]
-    assert page.locator("#status").inner_text() == "4 models on 1 column shown."
-
-
-def test_published_rows_can_be_put_away(opened: Any) -> None:
-    page = opened()
-    assert page.locator(".published:visible").count() > 0
-    page.uncheck("#with-published")
-    assert page.locator(".published:visible").count() == 0
-
-
-def compare(page: Any, first: str, second: str, metric: str = "Accuracy") -> dict[str, list[str]]:
-    """Cells of the view of two models, by the column's name and protocol."""
-    page.select_option("#first", label=first)
-    page.select_option("#second", label=second)
-    page.select_option("#pair-metric", label=metric)
-    rows = page.locator("#pair-result tbody tr").evaluate_all(
-        """rows => rows.map(row => [...row.cells].map(cell => cell.querySelector('small') === null ? cell.textContent
-        : [...cell.children].filter(one => !one.matches('svg')).map(one => one.textContent).join('|')))"""
-    )
-    return {row[0]: row[1:] for row in rows}
-
-
-def found(made: Board, key: str, first: str, second: str) -> Contrast:
-    return next(one for one in made.contrasts if (one.column, one.first, one.second) == (key, first, second))
-
-
-def test_two_models_show_the_boards_contrast_in_either_order(opened: Any, made: Board) -> None:
-    page = opened()
-    contrast = found(made, "fin_fpb", "multi-task", "fomc")
-    change = contrast.differences["acc"]
-    row = compare(page, "multi-task", "fomc")["fpb|by label likelihood"]
-    assert row[2] == f"{percent(change.value, signed=True)}|{interval(change, signed=True)}"
-    assert [int(row[4]), int(row[5])] == [contrast.only_first, contrast.only_second]
-    assert sum(map(int, row[3:7])) == contrast.n
-    assert row[7:] == [p_value(contrast.p), p_value(contrast.p_holm), percent(contrast.detectable)]
-    page.click("#swap")
-    assert page.locator("#first option:checked").inner_text() == "fomc"
-    turned = compare(page, "fomc", "multi-task")["fpb|by label likelihood"]
-    assert change.low is not None and change.high is not None
-    ends = [percent(-end, signed=True) for end in (change.value, change.high, change.low)]
-    assert turned[2] == f"{ends[0]}|{ends[1]} to {ends[2]}"
-    assert [int(turned[4]), int(turned[5])] == [contrast.only_second, contrast.only_first]
-    assert turned[7:] == row[7:]
-
-
-def test_two_models_without_a_contrast_get_counts_and_the_exact_test(opened: Any, made: Board) -> None:
-    page = opened()
-    column = made.columns[-1]
-    assert not any(one.column == column.key for one in made.contrasts)
-    one, two = (entry.documents for entry in column.entries)
-    assert one is not None and two is not None
-    right, also = one.gold == one.answers, two.gold == two.answers
-    counts = [np.sum(right & also), np.sum(right & ~also), np.sum(~right & also), np.sum(~right & ~also)]
-    rows = compare(page, column.entries[0].model, column.entries[1].model)
-    row = next(cells for name, cells in rows.items() if name.startswith("deal (10 documents only)"))
-    assert row[3:7] == [str(count) for count in counts]
-    assert row[7] == p_value(binomtest(int(counts[1]), int(counts[1] + counts[2])).pvalue)
-    assert row[8:] == ["–", "–"] and row[2].endswith("|no interval")
-    assert "p is not corrected" in page.locator("#pair-result").inner_text()
-
-
-def test_a_model_without_samples_has_figures_and_no_test(opened: Any) -> None:
-    page = opened()
-    row = compare(page, "base", "sentiment")["deal|by written answer"]
-    assert row[3:] == ["–"] * 7 and row[2].endswith("|no interval") and row[0] != "–" != row[1]
-    page.select_option("#second", label="base")
-    assert page.locator("#pair-result").inner_text() == "Choose two different models."
-
-
-@pytest.mark.parametrize("pair", [(0, 0), (1, 0), (3, 9), (57, 57), (900, 1100), (4000, 4300)])
-def test_the_pages_exact_test_is_scipys(opened: Any, pair: tuple[int, int]) -> None:
-    expected = binomtest(pair[0], sum(pair)).pvalue if sum(pair) else 1.0
-    assert opened("empty").evaluate("pair => mcnemar(...pair)", list(pair)) == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize("width", [1, 2, 3])
-def test_the_page_reads_answers_of_any_number_of_labels(opened: Any, width: int) -> None:
-    answers = [-3, -1, -2, 0, 1, 60, *([61, 62, 4092] if width > 1 else []), *([70_000] if width > 2 else [])]
-    read = opened("empty").evaluate("([text, width]) => decode(text, width)", [encode(answers, width), width])
-    assert [code - 3 if code > 2 else {0: -3, 1: -1, 2: -2}[code] for code in read] == answers
+SHOWN = ".block >> nth=0 >> .metric:visible"
 
 
 def test_names_and_texts_of_others_stay_text(opened: Any) -> None:
@@ -237,18 +77,6 @@ def test_pages_of_documents_can_be_turned(opened: Any) -> None:
     rest = box.locator("li").all_inner_texts()
     assert len(first) == 10 and len(rest) == wrong - 10 and not set(first) & set(rest)
     assert on.is_disabled()
-
-
-def test_without_script_the_tables_are_there_and_the_metric_can_be_switched(opened: Any, made: Board) -> None:
-    page = opened(java_script_enabled=False)
-    tables = page.locator("#tables table:visible")
-    assert tables.count() == len(blocks(made)) == 3
-    shown = tables.first.inner_text()
-    for row in blocks(made)[0].tables[METRICS.index("weighted_f1")].rows:
-        assert all(percent(cell.estimate.value) in shown for cell in row.cells if cell)
-    page.locator("label:has(#metric-mcc)").click()
-    assert visible(page, ".block caption")[0].startswith("MCC")
-    assert page.locator("[data-script]:visible, button:visible").count() == 0
 
 
 def test_dark_where_the_reader_has_it_dark(opened: Any) -> None:

@@ -36,7 +36,7 @@ def test_means_carry_their_places_and_what_they_lack(made: Board) -> None:
 def test_published_figures_are_a_kind_of_their_own(made: Board) -> None:
     frame = pd.read_csv(io.StringIO(table(made)))
     published = frame[frame.kind == "published"]
-    assert len(published) == 6 and set(published.place) == {"arXiv 2411.02476, table 3"}
+    assert len(published) == 8 and set(published.place) == {"arXiv 2411.02476, table 3"}
     assert published["column"].isna().all() and published.low.isna().all()
 
 
