@@ -1,6 +1,5 @@
 """One run that lm-eval made, for all tests of reading and export."""
 
-from pathlib import Path
 
 import pytest
 
