@@ -4,6 +4,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const METRICS = Object.keys(data.metrics);
 const PAGE = 10; // documents shown at a time
+const PAIR_HEADS = ["Column", "First", "Second", "Second less first", "Both right", "Only first", "Only second"];
+PAIR_HEADS.push("Neither", "p", "p, Holm", "Detectable");
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const byId = (id) => document.getElementById(id);
 
@@ -56,7 +58,8 @@ function sortRows(body, place, direction) {
 
 // Filters
 function filter() {
-  const want = Object.fromEntries(["model", "task", "protocol", "data"].map((name) => [name, byId(`filter-${name}`).value]));
+  const asked = ["model", "task", "protocol", "data"].map((name) => [name, byId(`filter-${name}`).value]);
+  const want = Object.fromEntries(asked);
   const models = new Set();
   let columns = 0;
   for (const block of all(".block")) {
@@ -67,7 +70,8 @@ function filter() {
     for (const table of all("table.board", block)) filterTable(table, hide, want.model.toLowerCase());
     if (block.hidden) continue;
     columns += heads.filter((head, place) => head.dataset.task && !hide[place]).length;
-    for (const row of all(".metric tbody:not(.published) tr:not([hidden])", block)) models.add(row.cells[0].textContent);
+    const rows = all(".metric tbody:not(.published) tr:not([hidden])", block);
+    for (const row of rows) models.add(row.cells[0].textContent);
   }
   byId("status").textContent = `${count(models.size, "model")} on ${count(columns, "column")} shown.`;
 }
@@ -91,7 +95,8 @@ function decode(text, width) {
 }
 
 function tally(column, one, other) {
-  const [gold, first, second] = [column.gold, column.answers[one], column.answers[other]].map((text) => decode(text, column.width));
+  const texts = [column.gold, column.answers[one], column.answers[other]];
+  const [gold, first, second] = texts.map((text) => decode(text, column.width));
   const found = { both: 0, first: 0, second: 0, neither: 0, n: 0 };
   gold.forEach((label, at) => {
     if (!first[at] || !second[at]) return; // one of them has no such document
@@ -115,7 +120,8 @@ function mcnemar(one, other) {
 }
 
 function contrastOf(place, one, other, metric) {
-  const found = data.contrasts.find(([column, a, b]) => column === place && ((a === one && b === other) || (a === other && b === one)));
+  const isPair = (a, b) => (a === one && b === other) || (a === other && b === one);
+  const found = data.contrasts.find(([column, a, b]) => column === place && isPair(a, b));
   if (!found) return null;
   const [, first, , p, holm, detectable, differences] = found;
   let ends = differences[metric];
@@ -144,11 +150,11 @@ function showPair() {
     return;
   }
   const reach = Math.max(0.01, ...rows.flatMap(({ ends }) => ends.map((end) => Math.abs(end ?? 0)))) * 1.06;
-  const heads = ["Column", "First", "Second", "Second less first", "Both right", "Only first", "Only second", "Neither", "p", "p, Holm", "Detectable"];
-  const head = make("tr", {}, ...heads.map((text, place) => make("th", { scope: "col", className: place ? "" : "first" }, text)));
-  const table = make("table", { className: "board wide" },
-    make("caption", {}, `${data.metrics[METRICS[metric]]}: `, make("bdi", {}, data.models[other]), " less ", make("bdi", {}, data.models[one])),
-    make("thead", {}, head), make("tbody", {}, ...rows.map((row) => pairCells(row, reach))));
+  const heads = PAIR_HEADS.map((text, place) => make("th", { scope: "col", className: place ? "" : "first" }, text));
+  const names = [make("bdi", {}, data.models[other]), " less ", make("bdi", {}, data.models[one])];
+  const caption = make("caption", {}, `${data.metrics[METRICS[metric]]}: `, ...names);
+  const body = make("tbody", {}, ...rows.map((row) => pairCells(row, reach)));
+  const table = make("table", { className: "board wide" }, caption, make("thead", {}, make("tr", {}, ...heads)), body);
   const scroll = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "The two models" }, table);
   byId("pair-result").replaceChildren(scroll, ...pairNotes(rows));
 }
@@ -161,16 +167,22 @@ function pairCells({ column, before, after, counts, p, contrast, ends }, reach) 
   } else if (ends[0] !== null) change.append(make("small", {}, "no interval"));
   const cells = [percent(before), percent(after), change];
   for (const part of ["both", "first", "second", "neither"]) cells.push(counts ? String(counts[part]) : "–");
-  cells.push(p === null ? "–" : pValue(p), contrast ? pValue(contrast.holm) : "–", contrast ? percent(contrast.detectable) : "–");
+  cells.push(p === null ? "–" : pValue(p));
+  cells.push(...(contrast ? [pValue(contrast.holm), percent(contrast.detectable)] : ["–", "–"]));
   return make("tr", {}, name, ...cells.map((cell) => (cell instanceof Node ? cell : make("td", {}, cell))));
 }
 
 function pairNotes(rows) {
   const notes = [];
   if (rows.some(({ contrast, p }) => !contrast && p !== null)) {
-    notes.push("Where “p, Holm” is empty, the board lists no such test: counts and p were computed here, p is not corrected, and there is no interval.");
+    notes.push(
+      "Where “p, Holm” is empty, the board lists no such test: counts and p were computed here, p is not corrected, " +
+        "and there is no interval; intervals are given for the contrasts that the board lists.",
+    );
   }
-  if (rows.some(({ counts }) => !counts)) notes.push("Without both models’ sample files there are no counts and no test.");
+  if (rows.some(({ counts }) => !counts)) {
+    notes.push("Without both models’ sample files there are no counts and no test.");
+  }
   return notes.map((text) => make("p", { className: "about" }, text));
 }
 
@@ -208,20 +220,23 @@ function addDocuments(box) {
   const show = (to) => {
     start = to;
     list.start = start + 1;
-    list.replaceChildren(...wrong.slice(start, start + PAGE).map((at) => documentItem(column, model, at, named(gold[at]), named(answers[at]))));
+    const shown = wrong.slice(start, start + PAGE);
+    list.replaceChildren(...shown.map((at) => documentItem(column, model, at, named(gold[at]), named(answers[at]))));
     where.textContent = `${start + 1}–${Math.min(start + PAGE, wrong.length)} of ${wrong.length}`;
     back.disabled = start === 0;
     on.disabled = start + PAGE >= wrong.length;
   };
   back.addEventListener("click", () => show(start - PAGE));
   on.addEventListener("click", () => show(start + PAGE));
-  const details = make("details", {}, make("summary", {}, `${count(wrong.length, "document")} it got wrong`), list, make("div", { className: "pager" }, back, on, where));
+  const summary = make("summary", {}, `${count(wrong.length, "document")} it got wrong`);
+  const details = make("details", {}, summary, list, make("div", { className: "pager" }, back, on, where));
   details.addEventListener("toggle", () => list.childElementCount || show(0));
   box.append(details);
 }
 
 function documentItem(column, model, at, gold, answer) {
-  const item = make("li", {}, make("p", { className: "about" }, "Gold: ", make("bdi", {}, gold), ", answered: ", make("bdi", {}, answer)));
+  const labels = ["Gold: ", make("bdi", {}, gold), ", answered: ", make("bdi", {}, answer)];
+  const item = make("li", {}, make("p", { className: "about" }, ...labels));
   item.append(make("p", { dir: "auto" }, data.texts[column.texts[at]]));
   const reply = column.replies[model]?.[at];
   if (reply !== undefined) item.append(make("p", { className: "about" }, "It wrote: ", make("bdi", {}, reply)));
