@@ -1,6 +1,5 @@
 """One run that lm-eval made, for all tests of reading and export."""
 
-
 import pytest
 
 from tests.board.reading.runs import Run, make_run
