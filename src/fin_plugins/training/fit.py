@@ -54,24 +54,34 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         checkpoint, ledger = last_whole(work) or (None, Ledger())
         config = _resolved(config, model, prepared, tokens)
         trainer = _trainer(config, model, prepared, tokens, work, ledger, resuming=checkpoint is not None)
-        keeper, signals = Keeper(ledger), StopOnSignal()
-        progress = Progress(lambda: ledger.tokens * PartialState().num_processes)
-        for callback in (progress, signals, LastStep(), keeper):
-            trainer.add_callback(callback)
-        try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        finally:
-            progress.close()
-            signals.release()
-    if signals.stopped and trainer.state.global_step < trainer.state.max_steps:
-        raise KeyboardInterrupt(f"stopped after step {trainer.state.global_step}, with a checkpoint in {work}")
-    total = keeper.total()
+        total = _train(trainer, ledger, checkpoint)
     trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
     if trainer.is_world_process_zero():
         take_over(work / "kept", folder)
         write_report(config, name, trainer, prepared, replay, total, folder)
         shutil.rmtree(work)
     trainer.accelerator.wait_for_everyone()
+
+
+def _train(trainer: Trainer, ledger: Ledger, checkpoint: Path | None) -> Ledger:
+    """Train to the end and return what it took.
+
+    Raises:
+        KeyboardInterrupt: stopped by a signal, with a checkpoint.
+    """
+    keeper, signals = Keeper(ledger), StopOnSignal()
+    progress = Progress(lambda: ledger.tokens * PartialState().num_processes)
+    for callback in (progress, signals, LastStep(), keeper):
+        trainer.add_callback(callback)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        progress.close()
+        signals.release()
+    step = trainer.state.global_step
+    if signals.stopped and step < trainer.state.max_steps:
+        raise KeyboardInterrupt(f"stopped after step {step}, with a checkpoint in {trainer.args.output_dir}")
+    return keeper.total()
 
 
 def _trainer(
