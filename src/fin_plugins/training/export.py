@@ -34,7 +34,7 @@ def take_over(scratch: Path, folder: Path) -> None:
 def merge(base: str, adapter: Path, folder: Path, *, trust_remote_code: bool = False) -> None:
     """Write the base with the adapter added to its weights: in float32, rounded once to the base's own dtype.
 
-    Merging in bfloat16 loses up to a third of a small adapter (facts: 38 % of a 1 % delta).
+    Merging in bfloat16 loses up to 38 % of a delta that is 1 % of the weights (simulated, rank 32, width 2048).
 
     Args:
         base: folder or hub name of the base model.

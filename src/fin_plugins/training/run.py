@@ -75,7 +75,10 @@ def train(config: TrainConfig, name: str, *, fresh: bool = False) -> TrainResult
         fit(config, name, path, prepared, folder)
     else:
         _say(f"{folder} holds this run, finished; --fresh trains anew")
-    merged = _merged(config, path, folder) if config.merge and config.method != "full" else None
+    wanted = config.merge and config.method != "full"
+    # Of many processes one merges: the others would write into the same folder.
+    merged = _merged(config, path, folder) if wanted and state.is_main_process else None
+    state.wait_for_everyone()
     record = json.loads((folder / "train.json").read_text(encoding="utf-8"))
     return TrainResult(folder, record, merged, path)
 
@@ -118,7 +121,8 @@ def _identity(config: TrainConfig, path: str, prepared: "Prepared") -> dict[str,
     settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in _NO_PART}
     local = Path(path)
     weights = digest(hash_files(model_files(local), local)) if local.is_dir() else path
-    libraries = {name: versions()[name] for name in ("torch", "transformers", "peft", "trl")}
+    installed = versions()
+    libraries = {name: installed[name] for name in ("torch", "transformers", "peft", "trl")}
     return {**settings, "model": weights, "rows and prompts": prepared.hash, "versions": libraries}
 
 

@@ -64,23 +64,24 @@ class _Tree:
 
     def shared(self, ids: Sequence[int]) -> int:
         """How many of a row's first tokens stand here already, as far as they are anybody's to share."""
-        node, depth = -1, 0
-        while depth < len(ids) and (node, ids[depth]) in self._children:
-            node = self._children[node, ids[depth]]
-            depth += 1
-        return depth
+        return self._walk(ids, len(ids))[1]
 
     def add(self, ids: Sequence[int], labels: Sequence[int]) -> None:
         own = next((index for index, label in enumerate(labels) if label != IGNORED), len(ids)) - 1
-        node, depth = -1, 0
-        while depth < own and (node, ids[depth]) in self._children:
-            node = self._children[node, ids[depth]]
-            depth += 1
+        node, depth = self._walk(ids, own)
         for index in range(depth, len(ids)):
             self._append(ids[index], labels[index], index, node)
             if index < own:
                 self._children[node, ids[index]] = len(self.ids) - 1
             node = len(self.ids) - 1
+
+    def _walk(self, ids: Sequence[int], most: int) -> tuple[int, int]:
+        """The node of the longest known beginning of a row, of `most` tokens at most, and its length."""
+        node, depth = -1, 0
+        while depth < most and (node, ids[depth]) in self._children:
+            node = self._children[node, ids[depth]]
+            depth += 1
+        return node, depth
 
     def _append(self, token: int, label: int, depth: int, parent: int) -> None:
         self.ids.append(token)
