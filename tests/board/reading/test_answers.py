@@ -35,7 +35,12 @@ def read(text: str, folder: Path, labels: tuple[str, ...] = LABELS, n: int = 1) 
 
 @given(
     st.lists(st.tuples(HASHES, st.integers(0, 1), st.integers(-2, 1)), min_size=1, unique_by=lambda row: row[0]),
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1), min_size=2, max_size=2, unique=True),
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1),
+        min_size=2,
+        max_size=2,
+        unique=True,
+    ),
 )
 def test_what_is_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]], labels: list[str]
