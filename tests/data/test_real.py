@@ -74,6 +74,15 @@ def test_the_headline_split_is_grouped_before_any_cleaning(splits):
     }
 
 
+@pytest.mark.parametrize("key", COUNTS)
+def test_the_first_test_rows_are_a_sample(splits, key):
+    """`--limit 200` sees every label that a twentieth of the rows carry."""
+    labels = splits[key][1]["test"]["label"]
+    shares = labels.value_counts(normalize=True)
+    assert set(shares[shares > 0.05].index) <= set(labels[:200])
+    assert (labels[:200].value_counts(normalize=True) - shares).abs().max() < 0.12
+
+
 def test_raw_totals(splits):
     fpb = sum((frame["label"].value_counts() for frame in splits["fpb"][0].values()), start=0)
     assert fpb.to_dict() == {"neutral": 2879, "positive": 1363, "negative": 604}

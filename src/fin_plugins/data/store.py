@@ -16,7 +16,7 @@ from fin_plugins.errors import FinError
 
 SCHEMA_VERSION = 1
 # Raised when a change of the builders or the cleaning changes rows: data built by another version is built again.
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 
 
 @dataclass(frozen=True)
