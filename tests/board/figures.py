@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from fin_plugins.board.model import METRICS, Cell, Column, Contrast, Entry, Estimate, Forgetting, Mean, Rank
+from fin_plugins.board.statistics.cells import floor_side
 from fin_plugins.stats.metrics import confusion, majority_floor, scores
 
 
@@ -16,7 +17,7 @@ def cell(column: Column, entry: Entry) -> Cell:
     """An entry's figures."""
     if entry.documents is None:
         bare = {metric: Estimate(value, None, None) for metric, value in entry.reported.items()}
-        return Cell(entry, bare, {}, (), False, None)
+        return Cell(entry, bare, {}, {}, False, None)
     gold, answers = entry.documents.gold.tolist(), entry.documents.answers.tolist()
     found = asdict(scores(gold, answers, len(entry.labels)))
     figures = {metric: _around(found[metric], entry.n, metric == "mcc") for metric in METRICS}
@@ -24,9 +25,9 @@ def cell(column: Column, entry: Entry) -> Cell:
         figures |= {"missing": _around(answers.count(-1) / entry.n, entry.n)}
         figures |= {"ambiguous": _around(answers.count(-2) / entry.n, entry.n)}
     floors = asdict(majority_floor(gold, len(entry.labels)))
-    below = tuple(metric for metric in METRICS if (figures[metric].high or 0) <= floors[metric])
+    sides = {metric: side for metric in METRICS if (side := floor_side(figures[metric], floors[metric]))}
     many = "missing" in figures and figures["missing"].value > 0.05
-    return Cell(entry, figures, floors, below, many, confusion(gold, answers, len(entry.labels)))
+    return Cell(entry, figures, floors, sides, many, confusion(gold, answers, len(entry.labels)))
 
 
 def _around(value: float, n: int, signed: bool = False) -> Estimate:

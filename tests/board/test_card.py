@@ -78,7 +78,7 @@ def test_the_table_has_intervals_floors_and_marks(made: Board) -> None:
     assert figure.low is not None and figure.high is not None
     shown = f"{100 * figure.value:.1f} ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
     assert shown in row and row.endswith(f"| {100 * cell.floors['weighted_f1']:.1f} |")
-    below = replace(cell, below_floor=("acc",))
+    below = replace(cell, not_above={"acc": "at"})
     marked = card(replace(made, cells={**made.cells, ("fin_fpb", "base"): below}), "base")
     assert f"{shown} *" in marked and f"{shown} *" not in "\n".join(lines)
 

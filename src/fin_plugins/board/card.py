@@ -121,7 +121,7 @@ def _section(board: Board, runs: Sequence[_Run]) -> Iterator[str]:
 
 def _explained(board: Board, runs: Sequence[_Run]) -> Iterator[str]:
     yield "In percent, with 95 % bootstrap intervals over documents where the answers were kept. The floor is the"
-    yield "weighted F1 of always giving the most frequent label; * marks a figure whose whole interval lies at or below"
+    yield "weighted F1 of always giving the most frequent label; * marks a figure whose interval does not lie above"
     yield "what that scores.\n"
     differs = [f"{column.key}: {column.explanation}" for column, _ in runs if column.explanation]
     notes = [note for _, cell in runs for note in cell.entry.notes]
@@ -134,7 +134,7 @@ def _shown(cell: Cell, name: str) -> str:
     if name not in cell.figures:
         return ""
     figure = cell.figures[name]
-    return f"{100 * figure.value:.1f}{_between(figure, ' (', ')')}{' *' if name in cell.below_floor else ''}"
+    return f"{100 * figure.value:.1f}{_between(figure, ' (', ')')}{' *' if name in cell.not_above else ''}"
 
 
 def _between(figure: Estimate, before: str, after: str) -> str:

@@ -160,6 +160,9 @@ class Estimate:
     high: float | None
 
 
+Side = Literal["at", "under"]
+
+
 @dataclass(frozen=True)
 class Cell:
     """An entry's figures: estimates by metric and rate, the floor by metric, marks to show beside them.
@@ -168,7 +171,8 @@ class Cell:
         entry: whose.
         figures: by name in `METRICS` and `RATES` (rates of `gen` only).
         floors: what always answering the most frequent label scores, by metric; empty without samples.
-        below_floor: metrics whose interval's upper end does not exceed the floor.
+        not_above: by metric, `at` where the interval holds the floor, `under` where all of it lies below; no entry
+            where all of it lies above.
         many_missing: more than 5 % of the answers name no label.
         confusion: shape (labels, labels + 1), last column answers outside the label set; None without samples.
     """
@@ -176,7 +180,7 @@ class Cell:
     entry: Entry
     figures: dict[str, Estimate]
     floors: dict[str, float]
-    below_floor: tuple[str, ...]
+    not_above: dict[str, Side]
     many_missing: bool
     confusion: NDArray[np.int64] | None
 

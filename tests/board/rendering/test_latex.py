@@ -49,7 +49,7 @@ def test_figures_have_intervals_and_marks(made: Board) -> None:
     text = latex(made)
     cell = made.cells["fin_argument", "fomc"]
     estimate = cell.figures["acc"]
-    assert estimate.low is not None and estimate.high is not None and "acc" in cell.below_floor
+    assert estimate.low is not None and estimate.high is not None and "acc" in cell.not_above
     assert rf"{100 * estimate.value:.1f}$_{{{100 * estimate.low:.1f}}}^{{{100 * estimate.high:.1f}}}${{\dag}}" in text
     assert r"\ddag}" in text and r"\emph{Published, not run here}" in text
     assert len(re.findall(r"\\label\{(.*?)\}", text)) == len(set(re.findall(r"\\label\{(.*?)\}", text)))

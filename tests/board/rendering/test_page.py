@@ -82,9 +82,10 @@ def test_marks_stand_where_they_belong_and_nowhere_else(html: Any, made: Board) 
                 cell = made.cells[column.key, entry.model]
                 shown = cells(html, number, "acc", entry.model)[column.title]
                 unread = f"{percent(cell.figures['missing'].value)} % no label" if cell.many_missing else ""
-                assert ("at floor" in shown) == ("acc" in cell.below_floor)
+                side = cell.not_above.get("acc")
+                assert [word for word in ("at", "under") if f"{word} floor" in shown] == ([side] if side else [])
                 assert unread in shown and ("no label" in shown) == bool(unread)
-                floors, missing = floors + ("at floor" in shown), missing + bool(unread)
+                floors, missing = floors + bool(side), missing + bool(unread)
     assert 0 < floors < len(made.cells) and 0 < missing < len(made.cells)
 
 
@@ -223,7 +224,7 @@ def test_an_unknown_metric_leaves_no_empty_table(made: Board) -> None:
 
 
 def only_accuracy(cell: Cell) -> Cell:
-    return replace(cell, figures={"acc": cell.figures["acc"]}, below_floor=(), confusion=None)
+    return replace(cell, figures={"acc": cell.figures["acc"]}, not_above={}, confusion=None)
 
 
 def test_colours_can_be_read_in_light_and_dark() -> None:

@@ -21,7 +21,8 @@ def test_every_figure_is_there_with_its_interval(made: Board) -> None:
             row = measured.loc[key, model, name]
             assert row.value == pytest.approx(estimate.value, abs=1e-6)
             assert pd.isna(row.low) if estimate.low is None else row.low == pytest.approx(estimate.low, abs=1e-6)
-            assert row.below_floor == (name in cell.below_floor) and row.documents == cell.entry.n
+            assert (None if pd.isna(row.floor_side) else row.floor_side) == cell.not_above.get(name)
+            assert row.documents == cell.entry.n
 
 
 def test_means_carry_their_places_and_what_they_lack(made: Board) -> None:

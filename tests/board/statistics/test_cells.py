@@ -51,21 +51,23 @@ def test_many_missing_is_more_than_five_in_a_hundred(code: int, count: int, many
     assert cells(with_entries(whole, one))["a"].many_missing is many
 
 
-def test_always_one_answer_does_not_exceed_the_floor() -> None:
+def test_always_one_answer_is_at_the_floor_and_a_rarer_one_under_it() -> None:
     whole = column({"good": 0.9, "other": 0.5})
     gold = whole.entries[0].documents.gold
     constant = np.full_like(gold, np.bincount(gold).argmax())
     found = cells(with_entries(whole, *whole.entries, entry("constant", gold, constant, whole.conditions)))
-    assert found["good"].below_floor == ()
-    # Its accuracy is the floor, which other documents may exceed; its MCC is 0 on any.
-    assert found["constant"].below_floor == ("mcc",)
+    assert found["good"].not_above == {}
+    assert found["constant"].not_above == dict.fromkeys(METRICS, "at")
     worse = entry("worse", gold, (constant + 1) % 3, whole.conditions)
     assert found["constant"].figures["mcc"].value == 0
-    assert cells(with_entries(whole, whole.entries[0], worse))["worse"].below_floor == METRICS
+    assert cells(with_entries(whole, whole.entries[0], worse))["worse"].not_above == {
+        **dict.fromkeys(METRICS, "under"),
+        "mcc": "at",
+    }
 
 
 def test_without_documents_there_is_the_figure_alone() -> None:
     found = cells(column({"a": 0.4, "b": 0.7}, bare=["a"]))
     assert found["a"].figures["weighted_f1"] == Estimate(0.5, None, None)
-    assert (found["a"].floors, found["a"].below_floor, found["a"].confusion) == ({}, (), None)
+    assert (found["a"].floors, found["a"].not_above, found["a"].confusion) == ({}, {}, None)
     assert found["b"].confusion is not None

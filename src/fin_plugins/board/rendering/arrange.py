@@ -7,7 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fin_plugins.board.model import METRICS, Board, Cell, Column, Contrast, Estimate, Mean, Protocol, Published, Rank
+from fin_plugins.board.model import (
+    METRICS,
+    Board,
+    Cell,
+    Column,
+    Contrast,
+    Estimate,
+    Mean,
+    Protocol,
+    Published,
+    Rank,
+    Side,
+)
 from fin_plugins.board.rendering.wording import DATA_NAMES, GROUP_NAMES, PROTOCOL_NAMES
 
 MOST_LISTED = 1000
@@ -41,7 +53,7 @@ class Shown:
     Attributes:
         estimate: the figure.
         floor: what always answering the most frequent label scores; None where that is not known.
-        below_floor: the interval does not exceed the floor.
+        side: where the interval lies if not above the floor.
         missing: rate of answers without a label, where it is over 5 %.
         notes: remarks of the entry that not all of its column share.
         rank: place by this mean.
@@ -50,7 +62,7 @@ class Shown:
 
     estimate: Estimate
     floor: float | None = None
-    below_floor: bool = False
+    side: Side | None = None
     missing: float | None = None
     notes: tuple[str, ...] = ()
     rank: Rank | None = None
@@ -219,9 +231,8 @@ def _of_cell(column: Column | None, cell: Cell | None, metric: str) -> Shown | N
     if column is None or cell is None or metric not in cell.figures:
         return None
     missing = cell.figures["missing"].value if cell.many_missing and "missing" in cell.figures else None
-    below = metric in cell.below_floor
     notes = tuple(note for note in cell.entry.notes if note not in shared_notes(column))
-    return Shown(cell.figures[metric], cell.floors.get(metric), below, missing, notes)
+    return Shown(cell.figures[metric], cell.floors.get(metric), cell.not_above.get(metric), missing, notes)
 
 
 def _published(published: Published, head: Head, metric: str) -> float | None:

@@ -65,7 +65,7 @@ def _table(block: Block, table: Table) -> str:
     for published in table.published:
         name = rf"\emph{{{escape(published.published.model)}}}, {escape(published.published.setting)}"
         lines.append(rf"{name} & {' & '.join(_plain(figure) for figure in published.figures)} \\")
-    marks = r" \dag: at the floor. \ddag: more than 5\,\% of the answers name no label."
+    marks = r" \dag: the interval does not lie above the floor. \ddag: more than 5\,\% of the answers name no label."
     heads = [_head(head) for head in table.heads]
     return _wrap(_caption(caption) + marks, f"{block.data}-{block.protocol}-{table.metric}", heads, lines)
 
@@ -109,7 +109,7 @@ def _line(row: Row) -> str:
 def _shown(cell: Shown | None) -> str:
     if cell is None or cell.lost:
         return "--"
-    marks = (r"\dag" if cell.below_floor else "") + (r"\ddag" if cell.missing is not None else "")
+    marks = (r"\dag" if cell.side else "") + (r"\ddag" if cell.missing is not None else "")
     return _estimate(cell.estimate) + (f"{{{marks}}}" if marks else "")
 
 

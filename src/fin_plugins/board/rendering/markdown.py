@@ -52,7 +52,7 @@ def shown(found: Shown | None) -> str:
         return wording.NONE
     marks = [
         f"place {wording.place(found.rank)}" if found.rank else "",
-        "**at floor**" if found.below_floor else "",
+        f"**{found.side} floor**" if found.side else "",
         f"**{wording.percent(found.missing)} % no label**" if found.missing is not None else "",
     ]
     return ", ".join([wording.estimated(found.estimate), *(mark for mark in marks if mark)])

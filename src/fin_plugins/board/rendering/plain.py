@@ -34,7 +34,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         **_entry(cell.entry),
         "figures": {name: asdict(estimate) for name, estimate in cell.figures.items()},
         "floors": cell.floors,
-        "below_floor": cell.below_floor,
+        "not_above_floor": cell.not_above,
         "many_missing": cell.many_missing,
         "confusion": None if cell.confusion is None else cell.confusion.tolist(),
     }

@@ -25,7 +25,7 @@ FIELDS = (
     "low",
     "high",
     "floor",
-    "below_floor",
+    "floor_side",  # at, under; empty where the whole interval lies above
     "many_missing",
     "missing_tasks",  # of a mean over a part of its group
     "rank",
@@ -68,7 +68,7 @@ def _of_cell(column: Column, cell: Cell) -> Iterator[dict[str, Any]]:
     about |= {"task": column.task, "protocol": column.protocol, "seen": column.seen}
     about |= {"data": held.data, "limit": held.limit}
     for metric, estimate in cell.figures.items():
-        marks = {"below_floor": metric in cell.below_floor, "many_missing": cell.many_missing}
+        marks = {"floor_side": cell.not_above.get(metric), "many_missing": cell.many_missing}
         floor = _number(cell.floors.get(metric))
         yield {**about, "documents": entry.n, "metric": metric, **_ends(estimate), "floor": floor, **marks}
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fin_plugins.board.model import METRICS, RATES, Cell, Entry, Estimate
+from fin_plugins.board.model import METRICS, RATES, Cell, Entry, Estimate, Side
 from fin_plugins.board.statistics.sampled import Sampled
 from fin_plugins.stats.intervals import percentile, wilson
 from fin_plugins.stats.joint import resample
@@ -40,15 +40,22 @@ def _with_documents(
 ) -> Cell:
     if entry.protocol == "gen":
         figures |= {rate: _rate(int((answers == code).sum()), len(answers)) for rate, code in _ANSWERS.items()}
-    below = tuple(metric for metric in METRICS if (figures[metric].high or 0.0) <= floors[metric])
-    return Cell(entry, figures, floors, below, _many_missing(figures), confusion(gold, answers, len(entry.labels)))
+    sides = {metric: side for metric in METRICS if (side := floor_side(figures[metric], floors[metric]))}
+    return Cell(entry, figures, floors, sides, _many_missing(figures), confusion(gold, answers, len(entry.labels)))
+
+
+def floor_side(figure: Estimate, floor: float) -> Side | None:
+    """Where the interval lies if not wholly above the floor."""
+    if figure.low is None or figure.high is None or figure.low > floor:
+        return None
+    return "under" if figure.high < floor else "at"
 
 
 def _as_reported(entry: Entry) -> Cell:
     """Without documents: the harness's figures, and no interval."""
     names = METRICS + (RATES if entry.protocol == "gen" else ())
     figures = {name: Estimate(entry.reported[name], None, None) for name in names if name in entry.reported}
-    return Cell(entry, figures, {}, (), _many_missing(figures), None)
+    return Cell(entry, figures, {}, {}, _many_missing(figures), None)
 
 
 def _rate(found: int, documents: int) -> Estimate:
