@@ -27,7 +27,7 @@ def test_answers_are_hashes_and_labels() -> None:
     for file in files:
         header, *lines = file.read_text(encoding="utf-8").splitlines()
         assert header == "hash,gold,answer"
-        assert all(re.fullmatch(r"[0-9a-f]{64}(#\d+)?,[\w ]+,[\w ()]+", line) for line in lines), file
+        assert all(re.fullmatch(r"[0-9a-f]{64}(#\d+)?,[\w /]+,[\w /()]+", line) for line in lines), file
 
 
 @pytest.mark.parametrize("file", sorted(LEADERBOARD.rglob("*.*")), ids=lambda file: file.name)

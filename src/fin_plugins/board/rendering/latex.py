@@ -1,10 +1,11 @@
 r"""`board.tex`: every table of the board for a paper, to be taken with `\input`; needs the package `booktabs` only."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fin_plugins.board.model import Board, Estimate
 from fin_plugins.board.rendering.arrange import Block, Head, Row, Shown, Table, blocks
+from fin_plugins.board.rendering.published import published_apart
 from fin_plugins.board.rendering.wording import METRIC_NAMES, PROTOCOL_NAMES, line, percent
 
 _LONGEST = 40  # letters of a name
@@ -37,7 +38,8 @@ _HEAD = r"""% Made by `fin board`. In the preamble: \usepackage{booktabs,textcom
 def latex(board: Board) -> str:
     """The text of the file: a table for each block and metric, and one for what was forgotten."""
     parts = [_table(block, table) for block in blocks(board) for table in block.tables if table.rows]
-    return "\n".join([_HEAD, *parts, *_forgetting(board)])
+    apart = [_apart(table) for table in published_apart(board)]
+    return "\n".join([_HEAD, *parts, *apart, *_forgetting(board)])
 
 
 def escape(value: object) -> str:
@@ -62,12 +64,23 @@ def _table(block: Block, table: Table) -> str:
     lines = [_line(row) for row in table.rows]
     if table.published:
         lines.append(rf"\midrule \multicolumn{{{len(table.heads) + 1}}}{{l}}{{\emph{{Published, not run here}}}} \\")
-    for published in table.published:
-        name = rf"\emph{{{escape(published.published.model)}}}, {escape(published.published.setting)}"
-        lines.append(rf"{name} & {' & '.join(_plain(figure) for figure in published.figures)} \\")
+    lines += _published(table)
     marks = r" \dag: the interval does not lie above the floor. \ddag: more than 5\,\% of the answers name no label."
     heads = [_head(head) for head in table.heads]
     return _wrap(_caption(caption) + marks, f"{block.data}-{block.protocol}-{table.metric}", heads, lines)
+
+
+def _apart(table: Table) -> str:
+    unit = "times 100" if table.metric == "mcc" else "in per cent"
+    caption = f"{METRIC_NAMES[table.metric]} {unit}: published figures of whole data sets, not run here."
+    heads = [_head(head) for head in table.heads]
+    return _wrap(_caption(caption), f"published-{table.metric}", heads, list(_published(table)))
+
+
+def _published(table: Table) -> Iterator[str]:
+    for row in table.published:
+        name = rf"\emph{{{escape(row.published.model)}}}, {escape(row.published.setting)}"
+        yield rf"{name} & {' & '.join(_plain(figure) for figure in row.figures)} \\"
 
 
 def _caption(text: str) -> str:

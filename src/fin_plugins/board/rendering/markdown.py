@@ -7,6 +7,7 @@ import jinja2
 from fin_plugins.board.model import Board
 from fin_plugins.board.rendering import wording
 from fin_plugins.board.rendering.arrange import Shown, blocks, contrasts_listed, floors_of
+from fin_plugins.board.rendering.published import published_apart
 from fin_plugins.training.report.markdown import cell, words
 
 _TEMPLATE = Path(__file__).parent / "templates" / "board.md.jinja"
@@ -33,6 +34,7 @@ def markdown(board: Board) -> str:
     }
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         board=board,
+        apart=published_apart(board),
         blocks=blocks(board),
         columns=[(column, floors_of(board, column)) for column in board.columns],
         contrasts=contrasts_listed(board),

@@ -68,7 +68,7 @@ function filter() {
     const wanted = ["protocol", "data"].every((name) => !want[name] || block.dataset[name] === want[name]);
     block.hidden = !wanted || (want.task !== "" && hide.slice(1).every(Boolean));
     for (const table of all("table.board", block)) filterTable(table, hide, want.model.toLowerCase());
-    if (block.hidden) continue;
+    if (block.hidden || block.matches(".published")) continue;
     columns += heads.filter((head, place) => head.dataset.task && !hide[place]).length;
     const rows = all(".metric tbody:not(.published) tr:not([hidden])", block);
     for (const row of rows) models.add(row.cells[0].textContent);

@@ -20,6 +20,7 @@ from fin_plugins.board.rendering.arrange import Block, blocks, contrasts_listed,
 from fin_plugins.board.rendering.bars import scale_of, scales
 from fin_plugins.board.rendering.embedded import embedded
 from fin_plugins.board.rendering.models import model_views
+from fin_plugins.board.rendering.published import published_apart
 
 _HERE = Path(__file__).parent
 _DOCUMENTS = (
@@ -47,6 +48,7 @@ def page(board: Board, files: Sequence[str], *, with_documents: bool = False) ->
         .get_template("index.html.jinja")
         .render(
             board=board,
+            apart=published_apart(board),
             blocks=shown,
             contrasts=contrasts_listed(board),
             tests=board.tests or len(board.contrasts),
