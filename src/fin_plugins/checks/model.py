@@ -99,3 +99,24 @@ class TaskFile:
         parents = (key[:end] for end in range(len(key), 0, -1))
         spot = next((self.spots[parent] for parent in parents if parent in self.spots), Spot(self.name, 1, 1))
         return Finding(*spot, ".".join(map(str, key)), code, message)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the rules about rows and tokens need to know.
+
+    Attributes:
+        tokenizer: folder or hub name of a model, for the rules about tokens; without one they are left out.
+        context: tokens that the model reads at most; None for what the tokenizer's files say.
+        long_share: share of the rows that may be longer than the context.
+        look_at_rows: whether data is read at all.
+    """
+
+    tokenizer: str | None = None
+    context: int | None = None
+    long_share: float = 0.01
+    look_at_rows: bool = True
+
+
+Looked = tuple[list[Finding], str | None]
+"""Findings, and where rows could not be read because they are not on this machine, one sentence that says so."""
