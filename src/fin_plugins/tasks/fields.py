@@ -69,7 +69,8 @@ class Fractions(Strict):
 class OwnRows(Strict):
     """`dataset_kwargs` of `fin_plugins.tasks.own.load`: a labelled file, several, or a hub data set.
 
-    Exactly one of `file`, `files` and `hub`. Paths are relative to the YAML.
+    Exactly one of `file`, `files` and `hub`. Paths are relative to the YAML. No key may be called like a model argument
+    (`seed`, `revision`): lm-eval hands these to the loader in the same call, and a name given twice would stop it.
     """
 
     file: Text | None = None
@@ -78,9 +79,9 @@ class OwnRows(Strict):
     """One table a split."""
     hub: Text | None = None
     """A hub data set, as in `owner/name`, or a local folder in that form."""
-    config: Text | None = None
+    hub_config: Text | None = None
     """Configuration of the hub data set."""
-    revision: Text | None = None
+    hub_revision: Text | None = None
     """Commit of the hub data set, so that its rows stay what they are."""
     columns: Columns = Columns()
     """Which columns hold text and label."""
@@ -91,8 +92,9 @@ class OwnRows(Strict):
     split_column: Text | None = None
     """Column that names each row's split (train, validation or dev or val, test)."""
     splits: Fractions | None = None
-    """Where the data has no splits of its own: shares to cut off. Rows with the same text stay together."""
-    seed: int = 42
+    """Where the data has no splits of its own: shares to cut off. Rows with the same text stay together. Splits that a
+    hub data set has are put together first and cut anew."""
+    split_seed: Annotated[int, Number, Field(ge=0, lt=2**32)] = 42
     """Of that cut, and of the order of the test rows."""
 
     @property
@@ -105,8 +107,8 @@ class OwnRows(Strict):
         named = [key for key in ("file", "files", "hub") if getattr(self, key) is not None]
         if len(named) != 1:
             raise rule(named[-1] if named else "file", "name one of file, files and hub")
-        if (self.config or self.revision) and self.hub is None:
-            raise rule("config" if self.config else "revision", "is for hub data sets only")
+        if (self.hub_config or self.hub_revision) and self.hub is None:
+            raise rule("hub_config" if self.hub_config else "hub_revision", "is for hub data sets only")
         return self
 
     @model_validator(mode="after")
