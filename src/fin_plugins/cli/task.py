@@ -10,6 +10,8 @@ VERBS = {
     "show": "Print a task's card: the prompt as the model sees it, labels, splits, licence.",
     "list": "List tasks with their side (seen or unseen), size and source.",
 }
+HIDDEN = ("schema",)
+"""For the project's own use."""
 
 
 class Verbs(click.Group):
@@ -21,7 +23,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the verb's module."""
-        if cmd_name not in VERBS:
+        if cmd_name not in (*VERBS, *HIDDEN):
             return None
         command = importlib.import_module(f"fin_plugins.cli.task_{cmd_name}").command
         assert isinstance(command, click.Command)

@@ -80,14 +80,21 @@ def _off(value: Any) -> Any:
     return None if value is False or value == "off" else value
 
 
+# What a file may write, for the JSON Schema.
+_Off = Literal[False, "off"]
+_TASK = BeforeValidator(_named, json_schema_input_type=TaskShare | Text)
+_REPLAY = BeforeValidator(_replay, json_schema_input_type=Replay | Text | _Off | None)
+_VALIDATION = BeforeValidator(_off, json_schema_input_type=Validation | _Off | None)
+
+
 class TrainConfig(Strict):
     """A training file."""
 
     model: Text
     """Base model: folder, hub name, or `demo` for the small model that comes with the package."""
-    tasks: Annotated[list[Annotated[TaskShare, BeforeValidator(_named)]], Field(min_length=1)]
+    tasks: Annotated[list[Annotated[TaskShare, _TASK]], Field(min_length=1)]
     """What to learn: names of tasks or groups, and mappings with `task` and `cap`, `weight` or `repeat`."""
-    replay: Annotated[Replay | None, BeforeValidator(_replay)] = None
+    replay: Annotated[Replay | None, _REPLAY] = None
 
     method: Literal["lora", "rslora", "dora", "qlora", "full"] = "lora"
     lora: Lora = Lora()
@@ -119,7 +126,7 @@ class TrainConfig(Strict):
 
     checkpoints_per_epoch: Positive = 2
     """A checkpoint is what a killed run resumes from, and what validation chooses among."""
-    validation: Annotated[Validation | None, BeforeValidator(_off)] = Validation()
+    validation: Annotated[Validation | None, _VALIDATION] = Validation()
     """`off`: none; the last checkpoint is kept."""
     merge: bool = False
     """Also write the merged checkpoint: the adapter added to the base in float32, rounded once."""
