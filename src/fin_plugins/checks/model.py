@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from fin_plugins.yaml_nodes import Function as Function
 from fin_plugins.yaml_nodes import Key
 
 Kind = Literal["task", "group", "training"]
@@ -15,12 +16,6 @@ class Spot(NamedTuple):
     file: str
     line: int
     column: int
-
-
-class Function(str):
-    """The dotted path behind `!function`."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -96,9 +91,12 @@ class TaskFile:
 
     def finding(self, code: str, key: Key, message: str) -> Finding:
         """A finding about a key, at its place; a key that is not there is placed where its parent stands."""
+        return Finding(*self.spot(key), ".".join(map(str, key)), code, message)
+
+    def spot(self, key: Key) -> Spot:
+        """Where a key stands, or what should hold it."""
         parents = (key[:end] for end in range(len(key), 0, -1))
-        spot = next((self.spots[parent] for parent in parents if parent in self.spots), Spot(self.name, 1, 1))
-        return Finding(*spot, ".".join(map(str, key)), code, message)
+        return next((self.spots[parent] for parent in parents if parent in self.spots), Spot(self.name, 1, 1))
 
 
 @dataclass(frozen=True)
