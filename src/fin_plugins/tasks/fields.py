@@ -99,8 +99,8 @@ class OwnRows(Strict):
 
     @property
     def words(self) -> list[str]:
-        """The label set as the model sees it, in order."""
-        return list(self.labels.values() if isinstance(self.labels, dict) else self.labels)
+        """The label set as the model sees it, in order; two values in the data may stand for one word."""
+        return list(dict.fromkeys(self.labels.values() if isinstance(self.labels, dict) else self.labels))
 
     @model_validator(mode="after")
     def _one_source(self) -> "OwnRows":
