@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
 
+_ORDER = ("train", "fewshot", "validation", "test")
+
+
 @dataclass(frozen=True)
 class Split:
     """One split.
@@ -134,11 +137,17 @@ def build(found: Found, split: str | None, row: int, model: str | None) -> TaskC
 def _splits(task: "ConfigurableTask", fin: dict[str, Any]) -> dict[str, Split]:
     hashes, before = fin.get("content_hash") or {}, _before_cleaning(fin)
     found = {}
-    for name, rows in task.dataset.items():
+    for name in sorted(task.dataset, key=_place):
+        rows = task.dataset[name]
         counts = Counter(rows["label"]) if "label" in rows.column_names else Counter()
         ordered = {label: counts[label] for label in _label_set(rows) or sorted(map(str, counts))}
         found[name] = Split(len(rows), before.get(name), ordered, hashes.get(name))
     return found
+
+
+def _place(split: str) -> tuple[int, str]:
+    """The usual splits in the usual order, others behind."""
+    return (_ORDER.index(split) if split in _ORDER else len(_ORDER)), split
 
 
 def _label_set(rows: Any) -> list[str]:

@@ -48,7 +48,7 @@ def _labels(card: TaskCard) -> Iterator[str]:
     yield f"{'all':<{width}}" + "".join(f"{split.rows:>10,}{'':8}" for split in card.splits.values())
     before = [split.before_cleaning for split in card.splits.values()]
     if any(before):
-        yield f"{'before cleaning':<{width}}" + "".join(f"{rows or '':>10}{'':8}" for rows in before)
+        yield f"{'before cleaning':<{width}}" + "".join(f"{rows:>10,}{'':8}" if rows else " " * 18 for rows in before)
     yield f"{'sha256':<{width}}" + "".join(f"{(split.sha256 or '')[:_SHORT]:>18}" for split in card.splits.values())
     for reason, count in card.left_out.items():
         if count:

@@ -71,8 +71,9 @@ def prompt(task: "ConfigurableTask", split: str, row: int, lm: Any | None = None
             chat_template=lm.apply_chat_template if lm else None,
             tokenizer_name=lm.tokenizer_name if lm else "",
         )
-    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise FinError(f"{task.config.task}: no prompt can be made ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # a template can go wrong over one row in as many ways as Python can
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise FinError(f"{task.config.task}: no prompt can be made of row {row} ({first})") from error
     finally:
         task.config.test_split = evaluated
     choice = task.OUTPUT_TYPE == "multiple_choice"
