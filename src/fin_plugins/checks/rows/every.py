@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from fin_plugins.checks.model import Finding, Looked, Options, TaskFile
 from fin_plugins.checks.rows import instruction, labels, leaks, prompts, splits, templates, texts
-from fin_plugins.checks.rows.model import Rows
+from fin_plugins.checks.rows.model import Reading, Rows
 from fin_plugins.checks.rows.read import read
 
+_ABOUT_LABELS = ("D03", "D04")
 _ROW_RULES = (splits.check, labels.check, texts.check, leaks.check)
 
 
@@ -16,13 +17,13 @@ def every_rule(file: TaskFile, options: Options) -> Looked:
     Raises:
         FinError: the tokenizer cannot be loaded.
     """
-    found = [*templates.check(file), *instruction.check(file)]
-    if not options.look_at_rows:
-        return found, None
-    reading = read(file)
+    found = list(templates.check(file))
+    reading = read(file) if options.look_at_rows else Reading()
     found += [file.finding(*problem) for problem in reading.problems]
     if reading.rows is not None:
         found += _about(file, reading.rows, options)
+    if not any(one.code in _ABOUT_LABELS for one in found):  # else a misspelt label would be told twice
+        found += instruction.check(file)
     return sorted(set(found)), reading.note
 
 

@@ -18,8 +18,9 @@ def check(file: TaskFile, rows: Rows) -> Iterator[Finding]:
         leaked = _leaked(test, rows.splits[other]) if other != name else []
         if leaked:
             share = f"{len(leaked):,} of {len(test.names):,} rows of {name} ({len(leaked) / len(test.names):.1%})"
-            message = f"{share} have a text that stands in {other} too: {test.rows(leaked)}"
-            yield file.finding("D06", _key(file), message)
+            mend = f"; the loader takes these rows out of {other}" if rows.kind == "own" else ""
+            message = f"{share} have a text that stands in {other} too: {test.rows(leaked)}{mend}"
+            yield file.finding("D06", splits.key(file), message)
 
 
 def _leaked(test: Split, learnt: Split) -> list[int]:
@@ -32,9 +33,3 @@ def _on_purpose(file: TaskFile) -> bool:
     metadata = file.data.get("metadata")
     card = metadata.get("fin") if isinstance(metadata, dict) else None
     return isinstance(card, dict) and str(card.get("rows")).removeprefix("fin_") in UNCLEANED
-
-
-def _key(file: TaskFile) -> tuple[str, ...]:
-    settings = file.data.get("dataset_kwargs")
-    inner = [key for key in ("files", "data_files", "split_column") if isinstance(settings, dict) and key in settings]
-    return ("dataset_kwargs", *inner[:1])

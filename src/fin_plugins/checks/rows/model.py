@@ -40,10 +40,14 @@ class Split:
         return [normalise(text) for text in self.texts or ()]
 
     def rows(self, numbers: Sequence[int]) -> str:
-        """`row 4`, or `rows 4, 9, 12 and 7 more`."""
-        shown = ", ".join(self.names[number] for number in numbers[:_SHOWN])
-        more = f" and {len(numbers) - _SHOWN:,} more" if len(numbers) > _SHOWN else ""
-        return f"row{'s' if len(numbers) > 1 else ''} {shown}{more}"
+        """Some of its rows, for a message."""
+        return listed_rows([self.names[number] for number in numbers])
+
+
+def listed_rows(names: Sequence[str]) -> str:
+    """`row 4`, or `rows 4, 9, 12 and 7 more`."""
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"row{'s' if len(names) > 1 else ''} {', '.join(names[:_SHOWN])}{more}"
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,11 @@ class Rows:
             lm-eval's that names local files.
         splits: by name.
         labels: the value in the data, and the word that the model is asked for; None where that is not known.
-        labels_key: where the list stands in the task file.
+        labels_key: where the list stands in the task file; its items are numbered unless it is a mapping.
+        labels_named: whether it is a mapping.
         telling: columns of the documents that tell the right answer.
+        called: what the template calls a column of the data that has another name there.
+        one_table: whether row names count on through all splits.
         cut: whether the splits are cut by the loader, which keeps equal texts together.
     """
 
@@ -64,8 +71,15 @@ class Rows:
     splits: Mapping[str, Split]
     labels: Mapping[str, str] | None = None
     labels_key: Key = ()
+    labels_named: bool = False
     telling: frozenset[str] = frozenset()
+    called: Mapping[str, str] = field(default_factory=dict)
+    one_table: bool = True
     cut: bool = False
+
+    def key_of(self, value: str) -> Key:
+        """Where a label stands in the task file."""
+        return (*self.labels_key, value if self.labels_named else list(self.labels or ()).index(value))
 
     @property
     def columns(self) -> list[str]:

@@ -45,10 +45,13 @@ def _read(settings: str, folder: str, _files: object) -> Reading:
         problems += _missing_columns(asked, _place(asked, split), table)
     if problems:
         return Reading(problems=problems)
+    if asked.columns.text == asked.columns.label:
+        message = f"the column `{asked.columns.label}` is both text and label, so the prompt shows the right answer"
+        return Reading(problems=[("P05", (_SETTINGS, "columns", "text"), message)])
     named = {split: _named(asked, table) for split, table in tables.items()}
     frames, problems = _frames(asked, named)
     unlisted = any(frame["label"].isna().any() for frame in named.values())
-    if not problems and not unlisted:
+    if not problems and not unlisted and "test" in frames:
         problems = _refused(asked, tables)
     return Reading(_rows(asked, {name: _split(asked, frame) for name, frame in frames.items()}), problems)
 
@@ -96,12 +99,19 @@ def _named(asked: OwnRows, table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows with our names: `text`, `label` (the word; None where not listed), `value` (the cell), `row`."""
     columns = asked.columns
     made = table[[name for name in columns.also if name not in own_rows.ADDED]].copy()
-    made["text"], made["value"] = table[columns.text], table[columns.label].str.strip()
-    made["label"] = [own_rows.label_of(value, asked.labels) for value in made["value"]]
+    made["text"] = table[columns.text]
+    made["label"] = [own_rows.label_of(value, asked.labels) for value in table[columns.label]]
+    made["value"] = [_as_listed(value, asked) for value in table[columns.label]]
     made["row"] = [f"{number:,}" for number in range(1, len(table) + 1)]
     if asked.split_column:
         made["split"] = table[asked.split_column]
     return made
+
+
+def _as_listed(value: str, asked: OwnRows) -> str:
+    """A cell as the list spells it, where it is in the list."""
+    plain = value.strip()
+    return next((said for said in (value, plain, plain.removesuffix(".0")) if said in asked.labels), plain)
 
 
 def _frames(asked: OwnRows, named: "Frames") -> "tuple[Frames, list[Problem]]":
@@ -167,8 +177,17 @@ def _refused(asked: OwnRows, tables: "Frames") -> list[Problem]:
 def _rows(asked: OwnRows, splits: Mapping[str, Split]) -> Rows:
     words = asked.labels if isinstance(asked.labels, dict) else {label: label for label in asked.labels}
     telling = {"label", "gold", *(name for name in asked.columns.also if name == asked.columns.label)}
-    telling |= {"text"} if asked.columns.text == asked.columns.label else set()
-    return Rows("own", splits, words, (_SETTINGS, "labels"), frozenset(telling), cut=asked.splits is not None)
+    return Rows(
+        "own",
+        splits,
+        labels=words,
+        labels_key=(_SETTINGS, "labels"),
+        labels_named=isinstance(asked.labels, dict),
+        telling=frozenset(telling),
+        called={asked.columns.text: "text", asked.columns.label: "label"},
+        one_table=asked.file is not None,
+        cut=asked.splits is not None,
+    )
 
 
 def _split(asked: OwnRows, frame: "pd.DataFrame") -> Split:

@@ -94,7 +94,7 @@ def _rows(file: TaskFile, tables: "dict[str, pd.DataFrame]") -> Rows:
     text = _only_column(file.data.get("doc_to_text"), columns)
     splits = {name: _split(table, text, label) for name, table in tables.items()}
     telling = frozenset({label} if label else ())
-    return Rows("plain", splits, labels, ("doc_to_choice",), telling)
+    return Rows("plain", splits, labels, ("doc_to_choice",), telling=telling, one_table=len(splits) == 1)
 
 
 def _labels(task: dict[str, Any], columns: set[str]) -> tuple[dict[str, str] | None, str | None]:

@@ -41,16 +41,16 @@ def _columns(file: TaskFile, rows: Rows) -> Iterator[Finding]:
     documents = [document for split in rows.splits.values() for document in split.documents[:_SHAKEN]]
     if not documents:
         return
+    there = ", ".join(columns[:_LISTED])
     for key, template in templates(file):
         if _is_bare(template, key) and template not in columns:
-            yield file.finding("P01", key, f"there is no column `{template}`{_near(template, columns)}")
+            yield file.finding("P01", key, f"there is no column {_near(template, rows)}; there are {there}")
             continue
         missing = sorted(variables(template) - set(columns)) if template not in columns else []
         error = _first_error(template, documents)
         if missing and error:
-            listed = ", ".join(f"`{name}`{hint(name, columns)}" for name in missing)
-            message = f"there is no column {listed}; there are {', '.join(columns[:_LISTED])}"
-            yield file.finding("P01", key, message)
+            listed = ", ".join(_near(name, rows) for name in missing)
+            yield file.finding("P01", key, f"there is no column {listed}; there are {there}")
         elif error and not isinstance(parsed(template), SyntaxFault):
             yield file.finding("P09", key, f"cannot be rendered: {error}")
 
@@ -60,8 +60,11 @@ def _is_bare(template: str, key: Key) -> bool:
     return key[-1] in ("doc_to_text", "doc_to_choice") and template.isidentifier()
 
 
-def _near(name: str, columns: list[str]) -> str:
-    return f"{hint(name, columns)}; there are {', '.join(columns[:_LISTED])}"
+def _near(name: str, rows: Rows) -> str:
+    if name in rows.called:
+        return f"`{name}`: a template calls it `{rows.called[name]}`"
+    near = hint(name, rows.columns)
+    return f"`{name}`{near or hint(name, rows.called)}"
 
 
 def _first_error(template: str, documents: list[Mapping[str, Any]]) -> str | None:

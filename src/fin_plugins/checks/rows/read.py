@@ -82,7 +82,7 @@ def _shipped(name: str, labels: tuple[str, ...], aliases: Any, _state: Any) -> R
     kind: Kind = "sample" if found.origin == "sample" else "shipped"
     key = ("dataset_kwargs", "labels")
     telling = frozenset({"label", "gold"})
-    return Reading(Rows(kind, splits, {label: label for label in labels}, key, telling))
+    return Reading(Rows(kind, splits, {label: label for label in labels}, key, telling=telling))
 
 
 def _own_rows(file: TaskFile, settings: dict[str, Any]) -> Reading:

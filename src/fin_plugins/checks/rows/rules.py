@@ -59,7 +59,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "D09",
         "too few test rows",
-        "With fewer than 10 test rows in all, or fewer than 3 for a label, one row more or less decides the score. "
+        "With fewer than 10 test rows in all, or fewer than 3 of a label, one row more or less decides the score. "
         "Take a larger share for test, or find more rows.",
     ),
     Rule(

@@ -15,6 +15,7 @@ _KEYS: tuple[Key, ...] = (
     ("fewshot_split",),
     ("fewshot_config", "split"),
 )
+_SAID = ("files", "data_files", "splits", "split_column")
 
 
 def check(file: TaskFile, rows: Rows) -> Iterator[Finding]:
@@ -37,6 +38,13 @@ def learnt(file: TaskFile, rows: Rows) -> list[str]:
     """The splits that training and few-shot examples take rows from."""
     said = [_value(file.data, key) for key in (("training_split",), ("fewshot_split",), ("fewshot_config", "split"))]
     return list(dict.fromkeys(name for name in said if isinstance(name, str) and name in rows.splits))
+
+
+def key(file: TaskFile) -> Key:
+    """Where the task file says how its rows are split."""
+    settings = file.data.get("dataset_kwargs")
+    said = [name for name in _SAID if isinstance(settings, dict) and name in settings]
+    return ("dataset_kwargs", *said[:1])
 
 
 def _value(data: Any, key: Key) -> Any:

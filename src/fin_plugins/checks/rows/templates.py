@@ -73,7 +73,7 @@ def parsed(template: str) -> SyntaxFault | Any:
     try:
         return _environment().from_string(template)
     except TemplateSyntaxError as error:
-        return SyntaxFault(error.message or "no Jinja", error.lineno)
+        return SyntaxFault((error.message or "no Jinja").rstrip("."), error.lineno)
     except (RecursionError, ValueError, OverflowError, SyntaxError, MemoryError) as error:
         return SyntaxFault(f"no template that anybody would write ({type(error).__name__})", 1)
 

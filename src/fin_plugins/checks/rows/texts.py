@@ -22,14 +22,16 @@ def check(file: TaskFile, rows: Rows) -> Iterator[Finding]:
 def _empty(file: TaskFile, name: str, split: Split) -> Iterator[Finding]:
     empty = [number for number, text in enumerate(split.normalised) if not text]
     if empty:
-        message = f"{len(empty):,} of {len(split.names):,} rows of {name} have no text: {split.rows(empty)}"
+        share = f"{len(empty):,} of {len(split.names):,} rows of {name}"
+        message = f"{share} have no text and are left out: {split.rows(empty)}"
         yield file.finding("D05", ("dataset_kwargs",), message)
 
 
 def _in_conflict(file: TaskFile, name: str, split: Split) -> Iterator[Finding]:
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, (text, also) in enumerate(zip(split.normalised, split.also, strict=True)):
-        groups.setdefault((text, *also), []).append(number)
+        if text:
+            groups.setdefault((text, *also), []).append(number)
     values = split.values or [""] * len(split.names)
     torn = [group for group in groups.values() if len({values[number] for number in group}) > 1]
     rows = sum(map(len, torn))

@@ -103,7 +103,7 @@ def _compared(
 ) -> Iterator[tuple[str, Key, str]]:
     tokens = [tuple(continuation) for _, continuation in encoded]
     for number, (word, own) in enumerate(zip(words, tokens, strict=True)):
-        key = _label_key(file, rows, number)
+        key = rows.key_of(list(rows.labels or ())[number])
         if not own:
             yield "T01", key, f"`{word}` has no token of its own behind the prompt, so it always wins"
             continue
@@ -114,13 +114,6 @@ def _compared(
                 short, long = (other, word) if len(theirs) < len(own) else (word, other)
                 message = f"the tokens of `{long}` begin with all those of `{short}`, so `{long}` never wins"
                 yield "T03", key, message
-
-
-def _label_key(file: TaskFile, rows: Rows, number: int) -> Key:
-    labels: Any = file.data
-    for part in rows.labels_key:
-        labels = labels.get(part) if isinstance(labels, dict) else None
-    return (*rows.labels_key, list(labels)[number] if isinstance(labels, dict) else number)
 
 
 def _lengths(
