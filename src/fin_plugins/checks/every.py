@@ -48,21 +48,18 @@ class Checked:
     Attributes:
         findings: in the order of files and lines.
         notes: why something was not looked at.
-        rows_looked_at: whether the rules about rows have looked at every task.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    rows_looked_at: bool
 
 
-def check(paths: Iterable[Named], options: Options, say: Callable[[str], None]) -> Checked:
+def check(paths: Iterable[Named], options: Options) -> Checked:
     """Look at all files.
 
     Args:
         paths: the files.
         options: whether rows are read, and the tokenizer.
-        say: is told what takes long.
 
     Raises:
         FinError: the tokenizer cannot be loaded.
@@ -73,14 +70,14 @@ def check(paths: Iterable[Named], options: Options, say: Callable[[str], None]) 
         read = read_task_file(path, name)
         found[name] = list(read.findings)
         files += [read.file] if read.file else []
-    world, notes = World(tuple(files), say), list[str]()
+    world, notes = World(tuple(files)), list[str]()
     for file in files:
         found[file.name] += _static(file, world)
         about_rows, note = _rows(file, options)
         found[file.name] += about_rows
         notes += [note] if note else []
     kept = set(_once(found, files))
-    return Checked(tuple(sorted(kept)), tuple(dict.fromkeys(notes)), options.look_at_rows and not notes)
+    return Checked(tuple(sorted(kept)), tuple(dict.fromkeys(notes)))
 
 
 def _static(file: TaskFile, world: World) -> Iterator[Finding]:

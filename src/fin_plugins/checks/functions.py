@@ -11,6 +11,9 @@ from fin_plugins.checks.model import Function
 from fin_plugins.model_check import hint
 
 _OURS = "fin_plugins."
+_ANY = {"*", "__getattr__"}
+"""In a module's names: it may have any, and only running it would tell."""
+_MAKES_NAMES = {"globals", "locals", "vars", "setattr", "exec"}
 
 
 def problem(path: Function, folder: Path) -> str | None:
@@ -68,10 +71,14 @@ def _source(module: str) -> Path | None:
 
 def _name_problem(path: str, name: str, source: Path) -> str | None:
     try:
-        names = set(_names(ast.parse(source.read_bytes()).body))
+        module = ast.parse(source.read_bytes())
     except (SyntaxError, ValueError, OSError, RecursionError) as error:
         return f"{path}: {source.name} is no Python that can be read ({error})"
-    if name in names or names & {"*", "__getattr__"}:
+    names = set(_names(module.body))
+    names |= (
+        {"*"} if any(isinstance(node, ast.Name) and node.id in _MAKES_NAMES for node in ast.walk(module)) else set()
+    )
+    if name in names or names & _ANY:
         return None
     return f"{path}: {source.name} has no {name}{hint(name, sorted(names))}"
 

@@ -11,6 +11,9 @@ from typing import Any, get_type_hints
 
 Types = Mapping[str, Any]
 
+_ALSO: dict[str, Any] = {"doc_to_target": int, "doc_to_text": int, "aggregate_metric_list": dict, "filter_list": str}
+"""What lm-eval's code takes besides the types that it states: a choice's number, and one entry for a list of one."""
+
 
 @cache
 def task_types() -> Types:
@@ -56,7 +59,9 @@ def _types(config: type) -> Types:
 
     names = {**vars(sys.modules[config.__module__]), "Callable": Callable, "OutputType": OutputType}
     hints = get_type_hints(config, globalns=names)
-    return MappingProxyType({one.name: hints[one.name] for one in fields(config)})
+    return MappingProxyType(
+        {one.name: hints[one.name] | _ALSO.get(one.name, hints[one.name]) for one in fields(config)}
+    )
 
 
 @cache

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fin_plugins.checks.harness import task_keys
 from fin_plugins.checks.model import Finding, Kind, Spot, TaskFile
 from fin_plugins.training.config import TrainConfig
-from fin_plugins.yaml_file import MAX_BYTES, Problem, Problems, parse_yaml
+from fin_plugins.yaml_file import MAX_BYTES, Problem, Problems, YamlFile, parse_yaml
 from fin_plugins.yaml_nodes import Key
 
 _INCLUDE = "include"
@@ -56,7 +57,7 @@ def read_task_file(path: Path, name: str) -> Read:
 def may_be_meant(path: Path) -> bool:
     """Whether a file that nobody named has any key of a task, group or training file; a broken one counts, too."""
     try:
-        data = parse_yaml(_content(path), str(path), functions=True).data
+        data = _parsed(_content(path), str(path)).data
     except (OSError, Problems):
         return True
     return not data or bool(_known_keys() & set(data))
@@ -81,6 +82,12 @@ def _kind(data: dict[str, Any]) -> Kind | None:
 def _content(path: Path) -> bytes:
     with path.open("rb") as opened:
         return opened.read(MAX_BYTES + 1)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(content: bytes, name: str) -> YamlFile:
+    """What many files include is parsed once."""
+    return parse_yaml(content, name, functions=True)
 
 
 @dataclass
@@ -109,7 +116,7 @@ class _Reader:
     def layer(self, path: Path, name: str) -> _Layer | None:
         self._met.append(path.resolve())
         try:
-            read = parse_yaml(_content(path), name, functions=True)
+            read = _parsed(_content(path), name)
         except OSError as error:
             self.found.append(Finding(name, 1, 1, "", "Y09", f"cannot be read ({error.strerror})"))
             return None

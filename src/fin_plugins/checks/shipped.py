@@ -1,7 +1,6 @@
 """The names of what lm-eval and this package ship."""
 
 import re
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +10,13 @@ from fin_plugins.checks.read import read_task_file
 from fin_plugins.locations import task_folder
 
 _NAME = re.compile(
-    rb"""^["']?(?:task|group)["']?[ \t]*:[ \t]*(["']?)([^\s"'#\[{|>&*!][^\n"'#]*?)\1[ \t]*(?:\#.*)?\r?$""",
+    r"""^["']?(?:task|group)["']?[ \t]*:[ \t]*(["']?)([^\s"'#\[{|>&*!][^\n"'#]*?)\1[ \t]*(?:\#.*)?$""",
     re.MULTILINE,
 )
+_TAGS = re.compile(r"""^["']?tag["']?[ \t]*:(.*(?:\n[ \t-].*)*)""", re.MULTILINE)
+_ENDINGS = (".yaml", "")  # what is only there to be included has none
+_TAG = re.compile(r"[^\s,\[\]\"'#]+")
+_ANY = re.compile(r"""^["']?(?:task|group|tag)["']?[ \t]*:.*(?:\n[ \t-].*)*""", re.MULTILINE)
 
 
 def lm_eval_folder() -> Path:
@@ -27,24 +30,24 @@ def lm_eval_folder() -> Path:
 def lm_eval_names() -> frozenset[str]:
     """Tasks and groups of lm-eval's own files.
 
-    Its index knows them, too, but takes twenty times as long: it parses fourteen thousand files. Each names what it
-    defines in a line of its first level, and that is what is looked for.
+    Its index knows them, too, but takes twenty times as long, because it parses fourteen thousand files. Each of them
+    names what it defines in a line of the first level, and that is what is looked for.
     """
-    files = lm_eval_folder().rglob("*.yaml")
-    return frozenset(name.decode("utf-8", "replace") for file in files for _, name in _NAME.findall(file.read_bytes()))
+    return frozenset(name for text in _texts() for _, name in _NAME.findall(text))
 
 
 @cache
-def lm_eval_index(say: Callable[[str], None]) -> frozenset[str]:
-    """All names that lm-eval's index knows, tags too.
+def lm_eval_tags() -> frozenset[str]:
+    """Tags of lm-eval's own files, by the same way."""
+    return frozenset(tag for text in _texts() for listed in _TAGS.findall(text) for tag in _TAG.findall(listed))
 
-    Args:
-        say: is told what takes the time.
-    """
-    say("looking through lm-eval's own tasks for a group's members: 5 to 10 seconds")
-    from lm_eval.tasks import TaskManager
 
-    return frozenset(TaskManager().task_index)
+@cache
+def _texts() -> tuple[str, ...]:
+    """What the files say; only those parts of it that name something are kept."""
+    files = (file for file in lm_eval_folder().rglob("*") if file.suffix in _ENDINGS and file.is_file())
+    read = (file.read_text(encoding="utf-8", errors="replace") for file in files)
+    return tuple("\n".join(match[0] for match in _ANY.finditer(text)) for text in read)
 
 
 @cache

@@ -1,6 +1,5 @@
 """The files that are checked together, and what they may name besides: what this package and lm-eval ship."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,11 +16,9 @@ class World:
 
     Attributes:
         checked: the files that are checked.
-        say: is told what takes long.
     """
 
     checked: tuple[TaskFile, ...]
-    say: Callable[[str], None]
 
     @cached_property
     def _by_name(self) -> dict[str, TaskFile]:
@@ -38,10 +35,9 @@ class World:
         return [file for file in self._by_name.values() if tag in _tags(file)]
 
     def is_known(self, name: str) -> bool:
-        """Whether lm-eval would find a task, group or tag; its own tags are looked up last, because that takes long."""
-        if self.file(name) or self.tagged(name) or name in shipped.lm_eval_names():
-            return True
-        return name in shipped.lm_eval_index(self.say)
+        """Whether lm-eval would find a task, group or tag."""
+        ours = self.file(name) or self.tagged(name)
+        return bool(ours) or name in shipped.lm_eval_names() or name in shipped.lm_eval_tags()
 
     def names(self) -> list[str]:
         """What may be meant by a name that is nearly right."""

@@ -78,7 +78,7 @@ def _problems(
     options = Options(tokenizer, context, long_share, not no_rows)
     left_out = {_known(code) for code in ignore}
     files, notes = find(paths)
-    checked = check(files, options, _note)
+    checked = check(files, options)
     notes += checked.notes
     for note in notes:
         _note(note)

@@ -80,7 +80,7 @@ def group_keys(file: TaskFile) -> Iterator[Finding]:
             yield file.finding("K02", ("task", number), "should be a task's name, or a mapping with `task`")
     for key, entry in entries(file, "aggregate_metric_list"):
         if isinstance(entry, dict):
-            yield from _level(file, key, entry, _without_filter_type(harness.aggregate_types()))
+            yield from _level(file, key, entry, harness.aggregate_types())
             if "metric" not in entry:
                 yield file.finding("K03", (*key, "metric"), MISSING)
 
@@ -107,11 +107,6 @@ def _mapping(file: TaskFile, key: Key, known: Mapping[str, Any]) -> Iterator[Fin
     value = file.data.get(str(key[0]))
     if isinstance(value, dict):
         yield from _level(file, key, value, known)
-
-
-def _without_filter_type(types: Mapping[str, Any]) -> dict[str, Any]:
-    """lm-eval takes one filter's name for a list of one, and says so in its code only."""
-    return {**types, "filter_list": types["filter_list"] | str}
 
 
 def _missing(file: TaskFile) -> Iterator[Finding]:
