@@ -17,7 +17,11 @@ Documents = Sequence[Mapping[str, Any]]
 def check(file: TaskFile, rows: Rows, documents: Documents) -> Iterator[Finding]:
     """Rule P05."""
     label = "label" if "label" in rows.telling else next(iter(rows.telling), None)
-    if label is None or not (file.ours or file.data.get("output_type") == "multiple_choice"):
+    if (
+        label is None
+        or label not in documents[0]
+        or not (file.ours or file.data.get("output_type") == "multiple_choice")
+    ):
         return
     for key, template in templates(file):
         if key not in _PROMPT:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Problem = tuple[str, Key, str]
 
 _SETTINGS = "dataset_kwargs"
+_VALUE, _ROW, _SPLIT = "__value__", "__row__", "__split__"
 _LISTED = 12
 
 
@@ -63,7 +64,7 @@ def _tables(asked: OwnRows, folder: Path) -> "tuple[Frames, list[Problem]]":
     for key, one in _one_by_one(asked):
         try:
             tables |= own_rows.tables(one, folder)
-        except FinError as error:
+        except (FinError, OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
             problems.append(("D01", (_SETTINGS, *key), str(error).removeprefix(f"{folder}/")))
     return tables, problems
 
@@ -96,15 +97,15 @@ def _place(asked: OwnRows, split: str) -> str:
 
 
 def _named(asked: OwnRows, table: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows with our names: `text`, `label` (the word; None where not listed), `value` (the cell), `row`."""
+    """The rows with our names: `text`, `label` (the word; None where not listed), and those that no table has."""
     columns = asked.columns
     made = table[[name for name in columns.also if name not in own_rows.ADDED]].copy()
     made["text"] = table[columns.text]
     made["label"] = [own_rows.label_of(value, asked.labels) for value in table[columns.label]]
-    made["value"] = [_as_listed(value, asked) for value in table[columns.label]]
-    made["row"] = [f"{number:,}" for number in range(1, len(table) + 1)]
+    made[_VALUE] = [_as_listed(value, asked) for value in table[columns.label]]
+    made[_ROW] = [f"{number:,}" for number in range(1, len(table) + 1)]
     if asked.split_column:
-        made["split"] = table[asked.split_column]
+        made[_SPLIT] = table[asked.split_column]
     return made
 
 
@@ -122,7 +123,7 @@ def _frames(asked: OwnRows, named: "Frames") -> "tuple[Frames, list[Problem]]":
         return _cut(asked, pd.concat(named.values(), ignore_index=True)), []
     if asked.split_column:
         whole = pd.concat(named.values(), ignore_index=True)
-        by_name = {str(said): rows.reset_index(drop=True) for said, rows in whole.groupby("split", sort=False)}
+        by_name = {str(said): rows.reset_index(drop=True) for said, rows in whole.groupby(_SPLIT, sort=False)}
         return _folded(by_name), _unknown_splits(asked.split_column, by_name)
     return _folded(named), []
 
@@ -192,6 +193,6 @@ def _rows(asked: OwnRows, splits: Mapping[str, Split]) -> Rows:
 
 def _split(asked: OwnRows, frame: "pd.DataFrame") -> Split:
     also = [name for name in asked.columns.also if name in frame]
-    frame = frame.rename(columns={"row": "id"})
+    frame = frame.rename(columns={_ROW: "id"})
     shown = frame[["id", "text", "label", *also]]
-    return made_split(list(frame["id"]), shown, list(frame["value"]), also, asked.words, asked.aliases)
+    return made_split(list(frame["id"]), shown, list(frame[_VALUE]), also, asked.words, asked.aliases)

@@ -36,7 +36,7 @@ def read_plain(file: TaskFile, settings: dict[str, Any]) -> Reading:
     for split, path in files.items():
         try:
             tables[split] = _table(kind, path, stamped(Path(path)))
-        except FinError as error:
+        except (FinError, OSError, ValueError) as error:
             problems.append(("D01", _key(settings, split), f"{error} (relative to the working directory)"))
     return Reading(None if problems else _rows(file, tables), problems)
 

@@ -147,6 +147,6 @@ def stamped(path: Path) -> tuple[str, int, int]:
     """A file's path, with what changes when it is written again."""
     try:
         stat = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL in it
         return str(path), 0, 0
     return str(path), stat.st_mtime_ns, stat.st_size

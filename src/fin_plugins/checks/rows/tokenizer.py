@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fin_plugins.checks.rows.templates import RenderingError
 from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
@@ -43,8 +44,15 @@ class Tokenizer:
         Args:
             messages: `role` and `content`.
             begun: whether the last message is an answer that goes on.
+
+        Raises:
+            RenderingError: the template does not take these messages.
         """
-        return self._lm.apply_chat_template(messages, add_generation_prompt=not begun)
+        try:
+            return self._lm.apply_chat_template(messages, add_generation_prompt=not begun)
+        except Exception as error:  # a template raises what it likes
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RenderingError(f"the chat template stops: {first}") from error
 
 
 @lru_cache(maxsize=1)

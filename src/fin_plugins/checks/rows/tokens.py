@@ -16,6 +16,7 @@ _LABELLED = 20
 """So many rows show how labels go on after a prompt: most of it is the same for all rows."""
 
 Documents = Sequence[Mapping[str, Any]]
+Problem = tuple[str, Key, str]
 
 
 def check(file: TaskFile, rows: Rows, options: Options) -> Iterator[Finding]:
@@ -33,12 +34,20 @@ def check(file: TaskFile, rows: Rows, options: Options) -> Iterator[Finding]:
     assert options.tokenizer is not None
     tokenizer = load(options.tokenizer)
     documents = rows.splits[name].documents
+    said: dict[tuple[str, Key], str] = {}
     for chat in (False, True) if tokenizer.has_template else (False,):
+        form = f"({tokenizer.name}, {'in its chat template' if chat else 'without a chat template'})"
         try:
-            yield from _labels(file, rows, documents, tokenizer, chat)
-            yield from _lengths(file, rows, documents, tokenizer, chat, options, len(rows.splits[name].names))
-        except RenderingError:
-            return
+            found = [
+                *_labels(file, rows, documents, tokenizer, chat),
+                *_lengths(file, rows, documents, tokenizer, chat, options, len(rows.splits[name].names)),
+            ]
+        except RenderingError as error:
+            found = [("P09", ("doc_to_text",), f"cannot be rendered: {error}")]
+        for code, key, message in found:
+            said.setdefault((code, key), f"{message} {form}")
+    for (code, key), message in said.items():
+        yield file.finding(code, key, message)
 
 
 def prompt(task: Mapping[str, Any], document: Mapping[str, Any], tokenizer: Tokenizer, chat: bool) -> str:
@@ -71,7 +80,7 @@ def _delimiter(task: Mapping[str, Any]) -> str:
     return said if isinstance(said, str) else " "
 
 
-def _before_label(task: Mapping[str, Any], chat: bool) -> str:
+def before_label(task: Mapping[str, Any], chat: bool) -> str:
     """What lm-eval puts between prompt and label."""
     prefix = task.get("gen_prefix")
     if chat and not (isinstance(prefix, str) and prefix and not prefix[-1].isspace()):
@@ -79,28 +88,21 @@ def _before_label(task: Mapping[str, Any], chat: bool) -> str:
     return _delimiter(task)
 
 
-def _labels(file: TaskFile, rows: Rows, documents: Documents, tokenizer: Tokenizer, chat: bool) -> Iterator[Finding]:
+def _labels(file: TaskFile, rows: Rows, documents: Documents, tokenizer: Tokenizer, chat: bool) -> Iterator[Problem]:
     words = list(rows.labels.values()) if rows.labels else []
-    if file.data.get("output_type") != "multiple_choice" or not words:
-        return
-    said: set[tuple[str, Key]] = set()
-    for document in _sample(documents, _LABELLED):
-        for code, key, message in _compared(file, rows, words, _encoded(file, document, words, tokenizer, chat)):
-            if (code, key) not in said:
-                said.add((code, key))
-                yield file.finding(code, key, f"{message} ({tokenizer.name}, {_form(chat)})")
+    if file.data.get("output_type") == "multiple_choice" and words:
+        for document in _sample(documents, _LABELLED):
+            yield from _compared(rows, words, _encoded(file, document, words, tokenizer, chat))
 
 
 def _encoded(
     file: TaskFile, document: Mapping[str, Any], words: Sequence[str], tokenizer: Tokenizer, chat: bool
 ) -> list[Encoded]:
-    before, text = _before_label(file.data, chat), prompt(file.data, document, tokenizer, chat)
+    before, text = before_label(file.data, chat), prompt(file.data, document, tokenizer, chat)
     return encode_pairs([(text, before + word) for word in words], tokenizer.encode_many, tokenizer.prefix_token)
 
 
-def _compared(
-    file: TaskFile, rows: Rows, words: Sequence[str], encoded: Sequence[Encoded]
-) -> Iterator[tuple[str, Key, str]]:
+def _compared(rows: Rows, words: Sequence[str], encoded: Sequence[Encoded]) -> Iterator[Problem]:
     tokens = [tuple(continuation) for _, continuation in encoded]
     for number, (word, own) in enumerate(zip(words, tokens, strict=True)):
         key = rows.key_of(list(rows.labels or ())[number])
@@ -118,7 +120,7 @@ def _compared(
 
 def _lengths(
     file: TaskFile, rows: Rows, documents: Documents, tokenizer: Tokenizer, chat: bool, options: Options, total: int
-) -> Iterator[Finding]:
+) -> Iterator[Problem]:
     context = options.context or tokenizer.context
     if context is None:
         return
@@ -130,15 +132,15 @@ def _lengths(
         seen = f"{long:,} of {len(lengths):,} rows" + (f" drawn from {total:,}" if len(lengths) < total else "")
         message = (
             f"{seen} ({long / len(lengths):.1%}) are longer than the context of {context:,} tokens; the longest has "
-            f"{max(lengths):,} with its answer ({tokenizer.name}, {_form(chat)})"
+            f"{max(lengths):,} with its answer"
         )
-        yield file.finding("T04", ("doc_to_text",), message)
+        yield "T04", ("doc_to_text",), message
 
 
 def _answer_tokens(file: TaskFile, rows: Rows, tokenizer: Tokenizer, chat: bool) -> int:
     """Tokens that the answer takes at most."""
     if file.data.get("output_type") == "multiple_choice":
-        words = [_before_label(file.data, chat) + word for word in (rows.labels or {}).values()]
+        words = [before_label(file.data, chat) + word for word in (rows.labels or {}).values()]
         return max(map(len, tokenizer.encode_many(words, add_special_tokens=False)), default=0)
     settings = file.data.get("generation_kwargs")
     most = settings.get("max_gen_toks") if isinstance(settings, dict) else None
@@ -147,7 +149,3 @@ def _answer_tokens(file: TaskFile, rows: Rows, tokenizer: Tokenizer, chat: bool)
 
 def _sample(documents: Documents, size: int) -> Documents:
     return random.Random(42).sample(list(documents), size) if len(documents) > size else documents  # noqa: S311
-
-
-def _form(chat: bool) -> str:
-    return "in its chat template" if chat else "without a chat template"
