@@ -33,6 +33,9 @@ _TASK: tuple[Look, ...] = (
 _GROUP: tuple[Look, ...] = (keys.group_keys, references.functions)
 _OF_KIND: dict[str, tuple[Look, ...]] = {"task": _TASK, "group": _GROUP, "training": (training.training,)}
 
+_NO_VALUE = ("Y06", "Y07", "F03", "F05")
+"""A value that could not be read, or a file that is not there: what else is found about it only follows from that."""
+
 _NAMED: tuple[Look2, ...] = (names.usable, names.found, names.unique, names.twin)
 _AMONG: dict[str, tuple[Look2, ...]] = {
     "task": _NAMED,
@@ -100,11 +103,11 @@ def _once(found: dict[str, list[Finding]], files: list[TaskFile]) -> Iterator[Fi
     named = {file.path.resolve(): file.name for file in files}
     includes = {file.name: [named[path] for path in file.stated if path in named] for file in files}
     for name, findings in found.items():
-        broken = {(one.file, one.key) for one in findings if one.code[0] == "Y" or one.code in ("F03", "F05")}
+        broken = {(one.file, one.key) for one in findings if one.code in _NO_VALUE}
         said = {(one.key, one.code, one.message) for below in includes.get(name, ()) for one in found[below]}
         for one in findings:
-            follows = one.code[0] != "Y" and any(one.file == file and _below(one, key) for file, key in broken)
-            if (one.key, one.code, one.message) not in said and not (follows and one.code not in ("F03", "F05")):
+            follows = one.code not in _NO_VALUE and any(one.file == file and _below(one, key) for file, key in broken)
+            if (one.key, one.code, one.message) not in said and not follows:
                 yield one
 
 

@@ -81,6 +81,8 @@ def processed(file: TaskFile) -> Iterator[Finding]:
     if not isinstance(function, Function) or function not in _FITS:
         return
     output = file.data.get("output_type", "generate_until")
+    if output not in _FITS.values():
+        return  # the rules about keys, or lm-eval's other kinds of task
     if output != _FITS[function]:
         other = next(path for path, fits in _FITS.items() if path != function)
         message = f"is for output_type {_FITS[function]}, and this task's is {output}: {other} may be meant"
