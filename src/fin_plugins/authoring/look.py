@@ -72,9 +72,8 @@ def labels_in(column: "pd.Series[str]", name: str) -> dict[str, int]:
     without = [number for number, value in enumerate(plain, 1) if not value]
     if without:
         shown = ", ".join(map(str, without[:_SHOWN])) + (", …" if len(without) > _SHOWN else "")
-        raise FinError(
-            f"column {name}: {len(without)} rows have no label (row {shown}): give them one or take them out"
-        )
+        rows = f"{len(without)} row{'s have' if len(without) > 1 else ' has'}"
+        raise FinError(f"column {name}: {rows} no label (row {shown}): give them one or take them out")
     if all(value.removesuffix(".0").lstrip("-").isdecimal() for value in plain.unique()):
         plain = plain.str.removesuffix(".0")
     counts = {str(value): int(count) for value, count in plain.value_counts().items()}

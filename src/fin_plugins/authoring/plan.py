@@ -85,7 +85,8 @@ def plan(wishes: Wishes, source: Source) -> Plan:
     for value, count in counts.items():
         word = wishes.words.get(value, value)
         of_word[word] = of_word.get(word, 0) + count
-    about = f"{wishes.label.capitalize()} of {source.shown}: {len(frame):,} rows, {len(of_word)} labels. Made by `fin task new`."
+    counted = f"{len(frame):,} rows, {len(of_word)} labels"
+    about = f"{wishes.label.capitalize()} of {source.shown}: {counted}. Made by `fin task new`."
     template = template_of(wishes.instruction, rows.words, wishes.text)
     order = tuple(split for split in ("train", "validation", "test") if split in found.frames)
     return Plan(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from fin_plugins.errors import FinError
@@ -28,4 +29,5 @@ def write_files(texts: Mapping[Path, str]) -> None:
         raise FinError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()

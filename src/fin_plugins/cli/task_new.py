@@ -55,7 +55,7 @@ def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags:
     from fin_plugins.authoring.source import read_source
     from fin_plugins.authoring.write import write_files
 
-    asking = Asking(on=sys.stdin.isatty() and not flags["yes"] and not flags["no_input"], guess=flags["yes"])
+    asking = Asking(on=on_a_terminal() and not flags["yes"] and not flags["no_input"], guess=flags["yes"])
     check_name(name)
     files = [out / f"{name}.yaml", out / f"{twin_of(name)}.yaml"]
     _may_write(files, flags["force"], asking)
@@ -72,3 +72,8 @@ def _may_write(files: list[Path], force: bool, asking: "Asking") -> None:
     if not asking.on:
         raise FinError(f"{', '.join(there)}: there already: --force to overwrite, or choose another name")
     click.confirm(f"Overwrite {', '.join(there)}?", abort=True)
+
+
+def on_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
