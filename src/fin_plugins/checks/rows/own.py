@@ -42,6 +42,7 @@ def read_own(asked: OwnRows, folder: Path) -> Reading:
 def _read(settings: str, folder: str, _files: object) -> Reading:
     asked = OwnRows.model_validate_json(settings)
     tables, problems = _tables(asked, Path(folder))
+    problems += _named_twice(asked.columns.also)
     for split, table in tables.items():
         problems += _missing_columns(asked, _place(asked, split), table)
     if problems:
@@ -91,6 +92,14 @@ def _missing_columns(asked: OwnRows, place: str, table: "pd.DataFrame") -> list[
     ]
 
 
+def _named_twice(also: Sequence[str]) -> list[Problem]:
+    return [
+        ("D02", (_SETTINGS, "columns", "also", number), f"column `{name}` is named twice: take one of them out")
+        for number, name in enumerate(also)
+        if name in also[:number]
+    ]
+
+
 def _place(asked: OwnRows, split: str) -> str:
     """The file or data set that a table is from, as the task file names it."""
     return dict(asked.files or {}).get(split) or asked.file or f"split {split} of {asked.hub}"  # type: ignore[call-overload]
@@ -100,7 +109,7 @@ def _named(asked: OwnRows, table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows with our names: `text`, `label` (the word; None where not listed), and those that no table has."""
     columns = asked.columns
     made = table[[name for name in columns.also if name not in own_rows.ADDED]].copy()
-    made["text"] = table[columns.text]
+    made["text"] = table[columns.text].str.replace("\0", " ")  # numpy, which cuts splits, drops one at the end
     made["label"] = [own_rows.label_of(value, asked.labels) for value in table[columns.label]]
     made[_VALUE] = [_as_listed(value, asked) for value in table[columns.label]]
     made[_ROW] = [f"{number:,}" for number in range(1, len(table) + 1)]
@@ -172,6 +181,8 @@ def _refused(asked: OwnRows, tables: "Frames") -> list[Problem]:
         own_rows.split_up(asked, tables, own_rows.where(asked))
     except FinError as error:
         return [("D11", (_SETTINGS,), str(error))]
+    except Exception as error:  # a mistake of the loader's, which would stop an evaluation all the same
+        return [("D11", (_SETTINGS,), f"the loader fails ({type(error).__name__}: {str(error)[:200]})")]
     return []
 
 
