@@ -135,13 +135,14 @@ def _is_task(file: TaskFile) -> bool:
 
 
 def _tags(file: TaskFile) -> list[str]:
-    tags = file.data.get("tag") or []
-    return [tags] if isinstance(tags, str) else [str(tag) for tag in tags]
+    tags = file.data.get("tag")
+    return [tags] if isinstance(tags, str) else [str(tag) for tag in tags] if isinstance(tags, list) else []
 
 
 def _members(file: TaskFile) -> list[str]:
     listed = file.data.get("task")
-    named = (item.get("task") if isinstance(item, dict) else item for item in listed if item) if listed else ()
+    items = listed if isinstance(listed, list) else [listed]
+    named = (item.get("task", item.get("group")) if isinstance(item, dict) else item for item in items)
     return [name for name in named if isinstance(name, str)]
 
 

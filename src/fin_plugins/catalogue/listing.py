@@ -41,13 +41,13 @@ class Listed:
 def listed(found: Found) -> Listed:
     """The facts about a task; a task whose rows cannot be read is listed too, with the reason."""
     fin, kwargs = found.fin, found.file.data.get("dataset_kwargs")
-    rows, data = _rows(found, kwargs if isinstance(kwargs, dict) else {})
-    labels = kwargs.get("labels") if isinstance(kwargs, dict) else None
+    kwargs = kwargs if isinstance(kwargs, dict) else {}
+    rows, data = _rows(found, kwargs)
     return Listed(
         name=found.name,
         protocol=found.protocol,
-        seen=fin.get("seen"),
-        labels=list(map(str, labels.values() if isinstance(labels, dict) else labels or [])),
+        seen=seen if isinstance(seen := fin.get("seen"), bool) else None,
+        labels=_labels(kwargs.get("labels")),
         rows=rows,
         data=data,
         source=fin.get("source"),
@@ -72,6 +72,11 @@ def _lines(task: Listed, width: int) -> str:
     belongs = f"in {', '.join(task.groups)}" if task.groups else "in no group"
     licence, source = f"licence: {task.licence or 'not stated'}", task.source or "source not stated"
     return f"{first}\n    {licence} · {source} · {belongs}"
+
+
+def _labels(stated: Any) -> list[str]:
+    words = list(stated.values()) if isinstance(stated, dict) else stated
+    return list(map(str, words)) if isinstance(words, list) else []
 
 
 def _rows(found: Found, kwargs: dict[str, Any]) -> tuple[dict[str, int], str]:
