@@ -1,8 +1,6 @@
 """Groups: who is in them, and how their scores are put together."""
 
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
 
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.static.keys import entries
@@ -55,21 +53,28 @@ def weights(file: TaskFile, world: World) -> Iterator[Finding]:
 
 
 def metrics(file: TaskFile, world: World) -> Iterator[Finding]:
-    """What is averaged is reported by every member that is known here."""
-    files = [one for one in _files(file, world) if one is not None]
-    known = {name_of(one): reported(one) for one in files if one.kind == "task"}
-    seen = Counter(str(entry.get("metric")) for _, entry in entries(file, "aggregate_metric_list") if _is_map(entry))
+    """What is averaged is reported by every member that is known here, and stands in the list once."""
+    files = [one for one in _files(file, world) if one is not None and one.kind == "task"]
+    known = {str(name_of(one)): names for one in files if (names := reported(one)) is not None}
+    seen: set[str] = set()
     for key, entry in entries(file, "aggregate_metric_list"):
         metric = entry.get("metric") if isinstance(entry, dict) else None
-        lacking = [str(name) for name, names in known.items() if names is not None and metric not in names]
-        if isinstance(metric, str) and lacking:
-            names = set().union(*(names or () for names in known.values()))
-            by = "no member" if len(lacking) == len(files) else ", ".join(lacking[:3]) + (" …" * (len(lacking) > 3))
-            said = f"`{metric}` is reported by {by}" if by == "no member" else f"`{metric}` is not reported by {by}"
-            yield file.finding("G05", (*key, "metric"), said + hint(metric, names - {metric}))
-        if isinstance(metric, str) and seen[metric] > 1 and "filter_list" not in entry:
-            seen[metric] = 0
-            yield file.finding("G07", (*key, "metric"), f"`{metric}` stands here twice: the second one counts")
+        if isinstance(metric, str):
+            if message := _not_reported(metric, known):
+                yield file.finding("G05", (*key, "metric"), message)
+            if metric in seen and "filter_list" not in entry:
+                yield file.finding("G07", (*key, "metric"), f"`{metric}` stands here twice: the second one counts")
+            seen.add(metric)
+
+
+def _not_reported(metric: str, known: Mapping[str, Collection[str]]) -> str | None:
+    lacking = [name for name, names in known.items() if metric not in names]
+    if not lacking:
+        return None
+    if len(lacking) == len(known):
+        return f"`{metric}` is reported by no member{hint(metric, set().union(*known.values()))}"
+    more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return f"`{metric}` is not reported by {', '.join(lacking[:3])}{more}"
 
 
 def _members(file: TaskFile) -> Iterator[tuple[Key, str, bool]]:
@@ -88,7 +93,3 @@ def _members(file: TaskFile) -> Iterator[tuple[Key, str, bool]]:
 
 def _files(file: TaskFile, world: World) -> list[TaskFile | None]:
     return [None if inline else world.file(name) for _, name, inline in _members(file)]
-
-
-def _is_map(entry: Any) -> bool:
-    return isinstance(entry, dict)

@@ -92,8 +92,9 @@ def processed(file: TaskFile) -> Iterator[Finding]:
     listed = {entry["metric"]: key for key, entry in metrics(file) if isinstance(entry.get("metric"), str)}
     for name, key in listed.items():
         if name not in returned:
+            at = key if key == _LIST else (*key, "metric")
             message = f"`{name}` is nothing that {function} returns{hint(name, returned)}"
-            yield file.finding("M07", (*key, "metric"), message)
+            yield file.finding("M07", at, message)
     lacking = [name for name, value in returned.items() if isinstance(value, tuple) and name not in listed]
     if lacking and not isinstance(file.data.get("metric_list"), Function):
         list_of = "CHOICE" if function == _CHOICE else "REPLY"
