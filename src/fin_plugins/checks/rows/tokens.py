@@ -132,7 +132,7 @@ def _lengths(
         seen = f"{long:,} of {len(lengths):,} rows" + (f" drawn from {total:,}" if len(lengths) < total else "")
         message = (
             f"{seen} ({long / len(lengths):.1%}) are longer than the context of {context:,} tokens; the longest has "
-            f"{max(lengths):,} with its answer"
+            f"{max(lengths):,} with the {answer} of its answer"
         )
         yield "T04", ("doc_to_text",), message
 
