@@ -65,7 +65,7 @@ def test_flags_say_everything(folder: Path) -> None:
 
 
 def test_the_same_again_writes_the_same(folder: Path) -> None:
-    typed("--data", "rows.csv", *NAMED)
+    assert "note: the licence is not stated" in typed("--data", "rows.csv", *NAMED).output
     first = (folder / "mine.yaml").read_bytes()
     assert typed("--data", "rows.csv", *NAMED, "--force").exit_code == 0
     assert (folder / "mine.yaml").read_bytes() == first

@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from fin_plugins.authoring import look
-from fin_plugins.authoring.plan import Wishes
+from fin_plugins.authoring.plan import NOT_STATED, Wishes
 from fin_plugins.authoring.source import Source
 from fin_plugins.errors import FinError
 from fin_plugins.tasks.fields import Card
 
-_NOT_STATED = "not stated"
 _SHARES = {"test": 0.2, "validation": 0.1}
 
 
@@ -81,7 +80,7 @@ def wishes(name: str, source: Source, flags: Mapping[str, Any], asking: Asking) 
             seen=asking.confirm("Will models be trained on it?", flags["seen"]),
             language=asking.line("Language of the texts", flags["language"], "en") or "en",
             source=asking.line("Where does the data come from?", flags["source"], source.shown) or source.shown,
-            licence=asking.line("Licence of the data", flags["licence"], _NOT_STATED) or _NOT_STATED,
+            licence=asking.line("Licence of the data", flags["licence"], NOT_STATED) or NOT_STATED,
         ),
     )
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from fin_plugins.tasks.own_rows import Split
 
+NOT_STATED = "not stated"
+"""The licence of data whose licence the user did not name."""
+
 _FEW = 100
 _STAND_INS = {"file": "rows.csv", "splits": {"test": 0.2}, "labels": ["a", "b"]}
 
@@ -154,6 +157,7 @@ def _notes(frame: "pd.DataFrame", wishes: Wishes, counts: Mapping[str, int], fou
         f"no row has the label {', '.join(absent)}": absent,
         f"no test row has the label {', '.join(untested)}": untested,
         f"{len(test)} test rows: intervals will be wide": len(test) < _FEW,
+        "the licence is not stated, which `fin task check` asks for: --licence": wishes.card.licence == NOT_STATED,
     }
     return [note for note, applies in said.items() if applies]
 
