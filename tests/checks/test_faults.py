@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.checks.seeing import seen, short
 
 from fin_plugins.checks.rules import static_rules
+from tests.checks.seeing import seen, short
 
 FOLDER = Path(__file__).parent / "faults"
 FAULTS = sorted(file.name for file in FOLDER.glob("*.y*ml"))

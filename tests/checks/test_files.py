@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tests.checks.seeing import seen, short
 
 from fin_plugins.checks.find import find
 from fin_plugins.checks.model import Function, Spot
 from fin_plugins.checks.read import read_task_file
 from fin_plugins.errors import FinError
+from tests.checks.seeing import seen, short
 
 GOOD = (Path(__file__).parent / "faults" / "_good").read_text()
 
@@ -165,3 +165,12 @@ def test_a_plain_task_of_somebody_else_is_held_to_lm_evals_rules_only() -> None:
     plain += "doc_to_text: '{{text}}'\ndoc_to_choice: ['no', 'no idea']\ndoc_to_target: label\n"
     write("plain.yaml", plain)
     assert seen("plain.yaml") == []
+
+
+def test_names_that_a_tasks_own_module_registers_are_known() -> None:
+    write("tools.py", 'from lm_eval.api.registry import register_filter\n\n@register_filter("mine")\nclass Mine: ...\n')
+    filters = "filter_list:\n- {name: one, filter: [{function: mine}]}\nprocess_docs: !function tools.Mine\n"
+    write("news.yaml", "task: registers\n" + GOOD + filters)
+    assert seen("news.yaml") == []
+    write("tools.py", "class Mine: ...\n")
+    assert {one.code for one in seen("news.yaml")} == {"M09"}

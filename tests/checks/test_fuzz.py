@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.checks.seeing import seen
-from tests.test_yaml_fuzz import PIECES, VALUES
 
 from fin_plugins.checks import harness
 from fin_plugins.cli.main import fin
 from fin_plugins.locations import task_folder, training_folder
 from fin_plugins.tasks.fields import Card, OwnRows
 from fin_plugins.training.config import TrainConfig
+from tests.checks.seeing import seen
+from tests.test_yaml_fuzz import PIECES, VALUES
 
 FAULTS = Path(__file__).parent / "faults"
 SHIPPED = sorted(task_folder().rglob("*.yaml")) + sorted(training_folder().glob("*.yaml"))

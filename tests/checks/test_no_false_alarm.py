@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.checks.seeing import seen
 
 from fin_plugins.checks.shipped import lm_eval_folder, lm_eval_names, lm_eval_tags
 from fin_plugins.cli.main import fin
 from fin_plugins.locations import task_folder, training_folder
+from tests.checks.seeing import seen
 
 SEED, SAMPLE = 9, 50
 
-# In lm-eval 0.4.13 these really give a key twice; whoever draws them sees it.
-TRUE = re.compile(r"given twice; the first time in line \d+ \[Y05\]$")
+# Some files of lm-eval 0.4.13 really give a key twice, and one of its groups has members that it stops at.
+TRUE = re.compile(r"given twice; the first time in line \d+ \[Y05\]$|t0_eval.yaml:\d+:5 task.\d: names neither")
 
 
 def test_ours() -> None:

@@ -3,17 +3,39 @@
 import ast
 import importlib
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.checks.model import Function
+from fin_plugins.checks.model import Function, TaskFile
 from fin_plugins.model_check import hint
+from fin_plugins.yaml_nodes import Key
 
 _OURS = "fin_plugins."
 _ANY = {"*", "__getattr__"}
 """In a module's names: it may have any, and only running it would tell."""
 _MAKES_NAMES = {"globals", "locals", "vars", "setattr", "exec"}
+
+
+def all_in(value: Any, key: Key = ()) -> Iterator[tuple[Key, Function]]:
+    """Every path behind `!function` in plain data, with where it stands."""
+    if isinstance(value, Function):
+        yield key, value
+    elif isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from all_in(inner, (*key, name))
+
+
+def registered(file: TaskFile) -> set[str]:
+    """What the modules behind a task's functions register with lm-eval by name: filters, metrics, aggregations."""
+    sources = {_source_of(path, folder_of(file, key)) for key, path in all_in(file.data)}
+    return {name for source in sources if source for name in _registered(source)}
+
+
+def folder_of(file: TaskFile, key: Key) -> Path:
+    """The folder of the file that a key stands in, which may be an included one."""
+    return Path(file.spot(key).file).parent
 
 
 def problem(path: Function, folder: Path) -> str | None:
@@ -26,11 +48,11 @@ def problem(path: Function, folder: Path) -> str | None:
     module, _, name = path.rpartition(".")
     if not module or not all(part.isidentifier() for part in path.split(".")):
         return f"{path}: should be a dotted path, as in package.module.function, or in utils.function for utils.py here"
-    beside = folder.joinpath(*module.split(".")).with_suffix(".py")
     try:
-        source = beside if beside.is_file() else _source(module)
+        source = _found(module, folder)
     except ModuleNotFoundError as error:
-        return f"{path}: {error.name}: no such module, neither installed nor as {beside.name} beside this file"
+        beside = f"{module.rpartition('.')[2]}.py"
+        return f"{path}: {error.name}: no such module, neither installed nor as {beside} beside this file"
     return None if source is None else _name_problem(path, name, source)
 
 
@@ -43,6 +65,31 @@ def resolved(value: Any) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
         return value
+
+
+def _found(module: str, folder: Path) -> Path | None:
+    beside = folder.joinpath(*module.split(".")).with_suffix(".py")
+    return beside if beside.is_file() else _source(module)
+
+
+def _source_of(path: Function, folder: Path) -> Path | None:
+    try:
+        return None if problem(path, folder) else _found(path.rpartition(".")[0], folder)
+    except ModuleNotFoundError:
+        return None
+
+
+@cache
+def _registered(source: Path) -> frozenset[str]:
+    """Text in calls such as `register_filter("name")`."""
+    return frozenset(_in_calls(ast.parse(source.read_bytes())))
+
+
+def _in_calls(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].startswith("register_"):
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            yield from (one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 
 def _source(module: str) -> Path | None:

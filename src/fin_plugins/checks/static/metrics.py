@@ -1,11 +1,11 @@
 """Metrics: known, computed for this kind of task, and fit for its labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeGuard
 
 from fin_plugins.checks import harness
-from fin_plugins.checks.functions import resolved
+from fin_plugins.checks.functions import registered, resolved
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.model_check import hint
 from fin_plugins.yaml_nodes import Key
@@ -36,15 +36,12 @@ def known(file: TaskFile) -> Iterator[Finding]:
     own = bool(file.data.get("process_results"))
     for key, entry in metrics(file):
         name, aggregation = entry.get("metric"), entry.get("aggregation")
-        if _is_name(aggregation) and aggregation not in harness.aggregations():
+        if _is_unknown(aggregation, harness.aggregations(), file):
             message = f"no aggregation of this name{hint(aggregation, harness.aggregations())}"
             yield file.finding("M02", (*key, "aggregation"), message)
-        if (
-            _is_name(name)
-            and not entry.get("hf_evaluate")
-            and name not in harness.metrics()
-            and (aggregation is None or not own)
-        ):
+        if entry.get("hf_evaluate") or (own and aggregation is not None):
+            continue
+        if _is_unknown(name, harness.metrics(), file):
             needs = "no metric of lm-eval's" if not own else "no metric of lm-eval's, so it needs an aggregation"
             yield file.finding("M01", (*key, "metric"), f"`{name}`: {needs}{hint(name, harness.metrics())}")
 
@@ -109,7 +106,7 @@ def filters(file: TaskFile) -> Iterator[Finding]:
         steps = entry.get("filter") if isinstance(entry, dict) else None
         for step, stated in enumerate(steps if isinstance(steps, list) else []):
             name = stated.get("function") if isinstance(stated, dict) else None
-            if _is_name(name) and name not in harness.filters():
+            if _is_unknown(name, harness.filters(), file):
                 key = ("filter_list", number, "filter", step, "function")
                 yield file.finding("M09", key, f"no filter of this name{hint(name, harness.filters())}")
 
@@ -121,6 +118,11 @@ def _returned(function: str) -> dict[str, Any]:
     answer = [(0.0, True), (-1.0, False)] if function == _CHOICE else ["a"]
     returned: dict[str, Any] = resolved(Function(function))(row, answer)
     return returned
+
+
+def _is_unknown(name: Any, known: Collection[str], file: TaskFile) -> TypeGuard[str]:
+    """Whether it is a name that neither lm-eval registers nor the modules that the task calls."""
+    return _is_name(name) and name not in known and name not in registered(file)
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.checks.functions import problem
-from fin_plugins.checks.model import Finding, Function, TaskFile
+from fin_plugins.checks.functions import all_in, folder_of, problem
+from fin_plugins.checks.model import Finding, TaskFile
 from fin_plugins.checks.static.keys import OWN_ROWS
+from fin_plugins.model_check import hint
 from fin_plugins.yaml_nodes import Key
 
 
 def functions(file: TaskFile) -> Iterator[Finding]:
     """Every `!function` leads somewhere."""
-    for key, path in _functions(file.data, ()):
-        if message := problem(path, Path(file.spot(key).file).parent):
+    for key, path in all_in(file.data):
+        if message := problem(path, folder_of(file, key)):
             yield file.finding("F04", key, message)
 
 
@@ -28,14 +29,6 @@ def data_files(file: TaskFile) -> Iterator[Finding]:
             yield file.finding("F03", key, message)
         elif not _is_file(file.path.parent / name):
             yield file.finding("F05", key, f"{name}: no such file in {Path(file.name).parent}{_beside(file, name)}")
-
-
-def _functions(value: Any, key: Key) -> Iterator[tuple[Key, Function]]:
-    if isinstance(value, Function):
-        yield key, value
-    elif isinstance(value, dict | list):
-        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _functions(inner, (*key, name))
 
 
 def _tables(settings: dict[str, Any]) -> Iterator[tuple[Key, str]]:
@@ -56,8 +49,6 @@ def _is_file(path: Path) -> bool:
 
 def _beside(file: TaskFile, name: str) -> str:
     """A file in the same folder with nearly this name."""
-    from fin_plugins.model_check import hint
-
     try:
         return hint(name, [path.name for path in (file.path.parent / name).parent.iterdir() if path.is_file()])
     except (OSError, ValueError):
