@@ -30,7 +30,7 @@ def all_in(value: Any, key: Key = ()) -> Iterator[tuple[Key, Function]]:
 def registered(file: TaskFile) -> set[str]:
     """What the modules behind a task's functions register with lm-eval by name: filters, metrics, aggregations."""
     sources = {_source_of(path, folder_of(file, key)) for key, path in all_in(file.data)}
-    return {name for source in sources if source for name in _registered(source)}
+    return {name for source in sources if source for name in _registered(source.read_bytes())}
 
 
 def folder_of(file: TaskFile, key: Key) -> Path:
@@ -80,9 +80,9 @@ def _source_of(path: Function, folder: Path) -> Path | None:
 
 
 @cache
-def _registered(source: Path) -> frozenset[str]:
+def _registered(source: bytes) -> frozenset[str]:
     """Text in calls such as `register_filter("name")`."""
-    return frozenset(_in_calls(ast.parse(source.read_bytes())))
+    return frozenset(_in_calls(ast.parse(source)))
 
 
 def _in_calls(module: ast.Module) -> Iterator[str]:

@@ -21,9 +21,9 @@ def members(file: TaskFile, world: World) -> Iterator[Finding]:
     seen: set[str] = set()
     for key, name, inline in _members(file):
         if name in seen:
-            yield file.finding("G02", key, f"`{name}` is a member already: lm-eval stops at a task that it meets twice")
+            yield file.finding("G02", key, f"`{name}` is a member already: lm-eval loads it twice and counts it once")
         elif name == name_of(file):
-            yield file.finding("G02", key, f"`{name}` is this group itself")
+            yield file.finding("G02", key, f"`{name}` is this group itself: lm-eval would never come to an end")
         elif not inline and not world.is_known(name):
             near = hint(name, world.names()) or "; `fin eval ls tasks` lists all names"
             yield file.finding("G01", key, f"`{name}`: no such task, group or tag{near}")
