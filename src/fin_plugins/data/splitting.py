@@ -29,7 +29,8 @@ def grouped(frame: pd.DataFrame, *, seed: int = SEED, **sizes: int) -> dict[str,
     texts = frame["text"].map(normalise)
     counts = texts.value_counts(sort=False)
     room, home = dict(sizes), {}
-    for text in np.random.RandomState(seed).permutation(sorted(counts.index)):
+    # As objects: numpy's own strings lose a NUL at their end.
+    for text in np.random.RandomState(seed).permutation(np.array(sorted(counts.index), dtype=object)):
         home[text] = next((split for split, free in room.items() if counts[text] <= free), "train")
         if home[text] in room:
             room[home[text]] -= counts[text]

@@ -50,6 +50,13 @@ class Columns(Strict):
     also: list[Text] = Field(default_factory=list)
     """Further columns that the template names, as in `{{company}}`."""
 
+    @model_validator(mode="after")
+    def _each_once(self) -> "Columns":
+        twice = next((name for name in self.also if self.also.count(name) > 1), None)
+        if twice is not None:
+            raise rule("also", f"{twice} is named twice: take one of them out")
+        return self
+
 
 class Fractions(Strict):
     """Shares of the rows that are cut off as splits; the rest is `train`."""

@@ -42,7 +42,6 @@ def read_own(asked: OwnRows, folder: Path) -> Reading:
 def _read(settings: str, folder: str, _files: object) -> Reading:
     asked = OwnRows.model_validate_json(settings)
     tables, problems = _tables(asked, Path(folder))
-    problems += _named_twice(asked.columns.also)
     for split, table in tables.items():
         problems += _missing_columns(asked, _place(asked, split), table)
     if problems:
@@ -89,14 +88,6 @@ def _missing_columns(asked: OwnRows, place: str, table: "pd.DataFrame") -> list[
         ("D02", (_SETTINGS, *key), f"{place} has no column `{name}`{hint(name, table.columns)}; it has {listed}")
         for key, name in named.items()
         if name not in table
-    ]
-
-
-def _named_twice(also: Sequence[str]) -> list[Problem]:
-    return [
-        ("D02", (_SETTINGS, "columns", "also", number), f"column `{name}` is named twice: take one of them out")
-        for number, name in enumerate(also)
-        if name in also[:number]
     ]
 
 
