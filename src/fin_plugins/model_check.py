@@ -14,6 +14,11 @@ Finding = tuple[Key, str]
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MISSING = "is missing"
+"""Begins the message about a key that must be there."""
+UNKNOWN = "no such key"
+"""Begins the message about a key that is not known."""
+
 _LIST_AT_MOST = 12
 _RULES = ("value_error", "rule")
 
@@ -91,9 +96,9 @@ def _message(entry: Any, key: Key, model: type[BaseModel]) -> str:
     match entry["type"]:
         case "missing":
             about = level.model_fields[str(key[-1])].description or "" if level else ""
-            return "is missing" + (f": {' '.join(about.split())}" if about else "")
+            return MISSING + (f": {' '.join(about.split())}" if about else "")
         case "extra_forbidden":
-            return f"no such key{_key_hint(str(key[-1]), level, model)}"
+            return f"{UNKNOWN}{_key_hint(str(key[-1]), level, model)}"
         case "literal_error":
             names = re.findall(r"'([^']*)'", entry["ctx"]["expected"])
             return f"should be {' or '.join(names)}{hint(str(entry['input']), names)}"

@@ -1,14 +1,14 @@
 """Reads YAML that people wrote: plain data, the place of every key, and every problem with its line at once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fin_plugins.errors import FinError
-from fin_plugins.yaml_nodes import Key, Loader, Place, Plain, plain
+from fin_plugins.yaml_nodes import Key, Loader, Place, Plain, TooLarge, What, plain
 
 MAX_BYTES = 1 << 20
 
@@ -23,6 +23,7 @@ class Problem:
         column: counted from 1.
         key: dotted path of the key, as in `tasks.1.cap`; empty for the whole.
         message: what is wrong, and what would be right.
+        what: what it is about, where it is about the YAML itself.
     """
 
     file: str
@@ -30,6 +31,7 @@ class Problem:
     column: int
     key: str
     message: str
+    what: What | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -92,15 +94,21 @@ def read_yaml(path: Path) -> YamlFile:
     return parse_yaml(content, str(path))
 
 
-def parse_yaml(content: bytes, name: str) -> YamlFile:
+def parse_yaml(content: bytes, name: str, functions: bool = False) -> YamlFile:
     """The same for a file's content.
+
+    Args:
+        content: of the file.
+        name: the file as the user named it.
+        functions: whether lm-eval's tag `!function` is allowed; its values are then of the class `Function`.
 
     Raises:
         Problems: it is no YAML, no mapping, not UTF-8, too large or nested too deeply.
     """
-    read = _read(content, name)
+    read = _read(content, name, functions)
     if not isinstance(read.value, dict):
-        raise Problems(_problems(read, name) or [Problem(name, 1, 1, "", "must be a mapping, a `key: value` a line")])
+        no_mapping = Problem(name, 1, 1, "", "must be a mapping, a `key: value` a line", "whole")
+        raise Problems(_problems(read, name) or [no_mapping])
     return YamlFile(name, read.value, read.places, _problems(read, name))
 
 
@@ -121,41 +129,43 @@ def parse_value(text: str, name: str) -> Any:
 
 
 def _problems(read: Plain, name: str) -> tuple[Problem, ...]:
-    return tuple(Problem(name, *place, dotted(key), message) for key, place, message in read.problems)
+    return tuple(Problem(name, *flaw.place, dotted(flaw.key), flaw.message, flaw.what) for flaw in read.problems)
 
 
-def _read(content: bytes, name: str) -> Plain:
+def _read(content: bytes, name: str, functions: bool = False) -> Plain:
     text = _decoded(content, name)
     try:
         node = yaml.compose(text, Loader=Loader)
-        return Plain() if node is None else plain(node)
+        return Plain() if node is None else plain(node, functions)
+    except TooLarge as error:
+        raise Problems([_marked(error, name, "size")]) from error
     except yaml.MarkedYAMLError as error:
-        raise Problems([_marked(error, name)]) from error
+        raise Problems([_marked(error, name, "syntax")]) from error
     except yaml.reader.ReaderError as error:
         message = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
-        raise Problems([Problem(name, *_counted(text[: error.position]), "", message)]) from error
+        raise Problems([Problem(name, *_counted(text[: error.position]), "", message, "encoding")]) from error
     except (ValueError, OverflowError) as error:  # PyYAML lets chr's error for the escape "\UFFFFFFFF" through
-        raise Problems([Problem(name, 1, 1, "", f"no YAML ({error})")]) from error
+        raise Problems([Problem(name, 1, 1, "", f"no YAML ({error})", "syntax")]) from error
 
 
 def _decoded(content: bytes, name: str) -> str:
     if len(content) > MAX_BYTES:
         message = f"larger than {MAX_BYTES >> 20} MiB: hardly a file that somebody wrote"
-        raise Problems([Problem(name, 1, 1, "", message)])
+        raise Problems([Problem(name, 1, 1, "", message, "size")])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = _counted(content[: error.start].decode("utf-8", "replace"))
-        raise Problems([Problem(name, *place, "", "not UTF-8: save the file as UTF-8")]) from error
+        raise Problems([Problem(name, *place, "", "not UTF-8: save the file as UTF-8", "encoding")]) from error
 
 
 def _counted(before: str) -> Place:
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def _marked(error: yaml.MarkedYAMLError, name: str) -> Problem:
+def _marked(error: yaml.MarkedYAMLError, name: str, what: What) -> Problem:
     """PyYAML's error at its place; what it was in the middle of says more than what it met there."""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     message = ", ".join(part for part in (error.context, error.problem) if part)
-    return Problem(name, line, column, "", message or "no YAML")
+    return Problem(name, line, column, "", message or "no YAML", what)

@@ -1,7 +1,7 @@
 """PyYAML's node graph as plain data with places: no tag is obeyed, and no alias can make it large."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -11,9 +11,28 @@ Place = tuple[int, int]
 MAX_DEPTH = 50
 MAX_ALIASED = 10_000
 
+What = Literal["syntax", "encoding", "size", "whole", "twice", "tag", "value", "key"]
+"""What a problem with YAML is about."""
+
 _TAG = "tag:yaml.org,2002:"
+_FUNCTION = "!function"
 _AS_TEXT = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
 _CONSTRUCTED = {_TAG + name for name in ("null", "bool", "int", "float")}
+
+
+class Function(str):
+    """The dotted path behind lm-eval's tag `!function`."""
+
+    __slots__ = ()
+
+
+class Flaw(NamedTuple):
+    """One thing that is wrong."""
+
+    key: Key
+    place: Place
+    what: What
+    message: str
 
 
 @dataclass
@@ -23,12 +42,12 @@ class Plain:
     Attributes:
         value: dictionaries, lists, text, numbers, booleans and None; None, too, where something has a problem.
         places: line and column, from 1, of every key and list item, by its path.
-        problems: path, place and message of each.
+        problems: all of them.
     """
 
     value: Any = None
     places: dict[Key, Place] = field(default_factory=dict)
-    problems: list[tuple[Key, Place, str]] = field(default_factory=list)
+    problems: list[Flaw] = field(default_factory=list)
 
 
 class Loader(yaml.SafeLoader):
@@ -40,7 +59,8 @@ class Loader(yaml.SafeLoader):
         """Compose a node.
 
         Raises:
-            yaml.MarkedYAMLError: it stands too deep, or is no YAML.
+            TooLarge: it stands too deep.
+            yaml.MarkedYAMLError: it is no YAML.
         """
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -50,19 +70,27 @@ class Loader(yaml.SafeLoader):
         return node
 
 
-def plain(node: yaml.Node) -> Plain:
+class TooLarge(yaml.MarkedYAMLError):
+    """Aliases stand for more, or values nest deeper, than anybody would write out."""
+
+
+def plain(node: yaml.Node, functions: bool = False) -> Plain:
     """The whole below a node.
 
+    Args:
+        node: what PyYAML composed.
+        functions: whether the tag `!function` is allowed; its values are then `Function`s.
+
     Raises:
-        yaml.MarkedYAMLError: aliases stand for more, or nest deeper, than anybody would write out.
+        TooLarge: aliases stand for more, or nest deeper, than anybody would write out.
     """
-    reader = _Reader()
+    reader = _Reader(functions)
     reader.out.value = reader.value(node, ())
     return reader.out
 
 
-def _too_deep(mark: yaml.Mark) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
+def _too_deep(mark: yaml.Mark) -> TooLarge:
+    return TooLarge(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
 
 
 def _start(node: yaml.Node) -> Place:
@@ -70,8 +98,9 @@ def _start(node: yaml.Node) -> Place:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, functions: bool) -> None:
         self.out = Plain()
+        self._functions = functions
         self._scalars = yaml.SafeLoader("")
         self._open: list[yaml.Node] = []
         self._met: set[int] = set()
@@ -80,7 +109,7 @@ class _Reader:
     def value(self, node: yaml.Node, key: Key) -> Any:
         self._count(node)
         if any(node is parent for parent in self._open):
-            return self._bad(key, node, "contains itself: an alias may not name what it stands in")
+            return self._bad(key, node, "value", "contains itself: an alias may not name what it stands in")
         self._open.append(node)
         try:
             return self._value(node, key)
@@ -92,7 +121,7 @@ class _Reader:
         self._met.add(id(node))
         if self._aliased > MAX_ALIASED:
             message = f"aliases stand for more than {MAX_ALIASED} values"
-            raise yaml.MarkedYAMLError(None, None, message, node.start_mark)
+            raise TooLarge(None, None, message, node.start_mark)
         if len(self._open) >= MAX_DEPTH:
             raise _too_deep(node.start_mark)
 
@@ -105,8 +134,11 @@ class _Reader:
             return self._text(node, key)
         if isinstance(node, yaml.ScalarNode) and node.tag in _CONSTRUCTED:
             return self._constructed(node, key)
+        if isinstance(node, yaml.ScalarNode) and node.tag == _FUNCTION and self._functions:
+            text = self._text(node, key)
+            return None if text is None else Function(text)
         shown = node.tag.replace(_TAG, "!!")
-        return self._bad(key, node, f"the tag {shown} is not allowed here: plain values only")
+        return self._bad(key, node, "tag", f"the tag {shown} is not allowed here: plain values only")
 
     def _placed(self, at: yaml.Node, node: yaml.Node, key: Key) -> Any:
         self.out.places[key] = _start(at)
@@ -115,7 +147,7 @@ class _Reader:
     def _text(self, node: yaml.ScalarNode, key: Key) -> str | None:
         text: str = node.value
         if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-            self._bad(key, node, "text with a NUL or with half a character in it (\\0, \\ud800)")
+            self._bad(key, node, "value", "text with a NUL or with half a character in it (\\0, \\ud800)")
             return None
         return text
 
@@ -124,9 +156,9 @@ class _Reader:
         try:
             value = self._scalars.construct_object(node)
         except (ValueError, OverflowError, LookupError, AttributeError):  # `!!bool maybe` raises KeyError, for one
-            return self._bad(key, node, f"cannot be read as YAML's {kind}: put it in quotes if it is text")
+            return self._bad(key, node, "value", f"cannot be read as YAML's {kind}: put it in quotes if it is text")
         if isinstance(value, int) and abs(value) >= 1 << 63:
-            return self._bad(key, node, "larger than any number that is of use here")
+            return self._bad(key, node, "value", "larger than any number that is of use here")
         return value
 
     def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
@@ -148,20 +180,20 @@ class _Reader:
             if isinstance(value, dict):
                 merged = value | merged
             else:
-                self._bad(key, part, "`<<` takes a mapping, or a list of mappings")
+                self._bad(key, part, "value", "`<<` takes a mapping, or a list of mappings")
         return merged
 
     def _name(self, node: yaml.Node, seen: dict[str, Any], key: Key) -> str | None:
         """A mapping's key; None where it is none."""
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _AS_TEXT:
             shown = f"`{node.value}`" if isinstance(node, yaml.ScalarNode) else "this"
-            self._bad(key, node, f"{shown} is no key: put it in quotes if it is meant as one")
+            self._bad(key, node, "key", f"{shown} is no key: put it in quotes if it is meant as one")
             return None
         name = self._text(node, key)
         if name is not None and name in seen:
             line = self.out.places[(*key, name)][0]
-            self._bad((*key, name), node, f"given twice; the first time in line {line}")
+            self._bad((*key, name), node, "twice", f"given twice; the first time in line {line}")
         return name
 
-    def _bad(self, key: Key, node: yaml.Node, message: str) -> None:
-        self.out.problems.append((key, _start(node), message))
+    def _bad(self, key: Key, node: yaml.Node, what: What, message: str) -> None:
+        self.out.problems.append(Flaw(key, _start(node), what, message))

@@ -76,3 +76,28 @@ def test_a_task_of_ones_own_by_path(tmp_path):
     assert task.text(documents[0]) == "Colour: grass"
     with pytest.raises(FinError, match="label 'blue', which is none of red, green"):
         task.gold({"thing": "sky", "label": "blue"})
+
+
+def test_a_group_of_ones_own_by_path_finds_its_members_beside_it(tmp_path):
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"thing {n},{'ab'[n % 2]}\n" for n in range(20)))
+    (tmp_path / "mine.yaml").write_text(OWN)
+    group = tmp_path / "group.yaml"
+    group.write_text("group: my_group\ntask: [mine, fin_fomc]\n")
+    found = loaded(str(group))[str(group)]
+    assert [task.name for task in found] == ["mine", "fin_fomc"]
+    assert set(found[0].task.dataset) == {"train", "validation"}
+    assert len(found[0].documents("training")) == 14
+
+
+OWN = """
+task: mine
+custom_dataset: !function fin_plugins.tasks.own.load
+dataset_kwargs: {file: rows.csv, labels: [a, b], splits: {test: 0.2, validation: 0.1}}
+training_split: train
+validation_split: validation
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{text}}"
+doc_to_choice: choices
+doc_to_target: gold
+"""

@@ -15,14 +15,24 @@ vLLM needs a minute to start on a machine without a GPU; lm-eval then shows its 
 @click.option(
     "--output", type=click.Path(path_type=Path), default="results/demo", show_default=True, help="Where results go."
 )
-def command(engine: str, tasks: str, output: Path) -> None:
+@click.option("--model-path", is_flag=True, help="Print the small model's folder, for pretrained=, and run nothing.")
+def command(engine: str, tasks: str, output: Path, model_path: bool) -> None:
     """Run the unseen tasks on a small real model (SmolLM2-135M-Instruct) with the embedded sample rows.
 
     Needs no GPU, no account and no network. The first run converts the model into the user cache. The scores are no
     benchmark: the rows were written by this project, and 24 rows a task make wide error bars.
-    """
+
+    \b
+    Examples:
+      fin demo
+      fin eval --tasks my_task --include_path . --model fin_hf --model_args pretrained=$(fin demo --model-path)
+    """  # noqa: D301 - click wants the character itself
+    from fin_plugins.demo.model import demo_model
     from fin_plugins.demo.run import next_command, run_demo
 
+    if model_path:
+        click.echo(demo_model())
+        return
     click.echo(_START)
     files = run_demo(engine, tasks, output)
     click.echo("\nResult files, in lm-eval's own format:")

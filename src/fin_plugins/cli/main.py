@@ -12,6 +12,7 @@ VERBS = {
     "eval": "Run lm-eval with the fin tasks; base and many LoRA adapters on one engine, resuming.",
     "train": "Train a LoRA adapter (or a full checkpoint) on the task files.",
     "board": "From result files to a table with intervals, paired tests and forgetting.",
+    "task": "Write, check and show task files: a new task is one YAML.",
     "data": "Fetch, check and show the real data sets.",
     "demo": "Run the unseen tasks on a small real model with embedded rows.",
     "path": "Print the folder of task files, for lm-eval's --include_path.",

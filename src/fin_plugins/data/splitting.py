@@ -9,13 +9,13 @@ from fin_plugins.data.normalise import normalise
 SEED = 42
 
 
-def shuffled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows in the fixed random order."""
-    order = np.random.RandomState(SEED).permutation(len(frame))
+def shuffled(frame: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
+    """Return the rows in the random order that the seed fixes."""
+    order = np.random.RandomState(seed).permutation(len(frame))
     return frame.iloc[order].reset_index(drop=True)
 
 
-def grouped(frame: pd.DataFrame, **sizes: int) -> dict[str, pd.DataFrame]:
+def grouped(frame: pd.DataFrame, *, seed: int = SEED, **sizes: int) -> dict[str, pd.DataFrame]:
     """Cut off splits so that no normalised text stands in two of them; what is left over is `train`.
 
     Groups of equal text are dealt in a fixed random order, each to the first split that still has room for all of it,
@@ -23,12 +23,14 @@ def grouped(frame: pd.DataFrame, **sizes: int) -> dict[str, pd.DataFrame]:
 
     Args:
         frame: rows with a `text` column.
+        seed: of the order.
         **sizes: rows wanted in each split that is cut off.
     """
     texts = frame["text"].map(normalise)
     counts = texts.value_counts(sort=False)
     room, home = dict(sizes), {}
-    for text in np.random.RandomState(SEED).permutation(sorted(counts.index)):
+    # As objects: numpy's own strings lose a NUL at their end.
+    for text in np.random.RandomState(seed).permutation(np.array(sorted(counts.index), dtype=object)):
         home[text] = next((split for split, free in room.items() if counts[text] <= free), "train")
         if home[text] in room:
             room[home[text]] -= counts[text]

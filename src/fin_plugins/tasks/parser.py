@@ -91,6 +91,11 @@ def parse_label(reply: str, labels: Sequence[str], aliases: Sequence[Sequence[st
     return found
 
 
+def folded(spelling: str) -> tuple[str, ...]:
+    """The words of a label as replies are searched for them; two labels that fold to the same words are one."""
+    return _words(_fold(spelling))
+
+
 @lru_cache(maxsize=256)
 def _compiled(
     labels: tuple[str, ...], aliases: tuple[tuple[str, ...], ...]
@@ -105,7 +110,7 @@ def _compiled(
     spelled: dict[str, str] = {}
     for index, (label, others) in enumerate(zip_longest(labels, aliases, fillvalue=())):
         for spelling in (str(label), *others):
-            words = _words(_fold(spelling))
+            words = folded(spelling)
             if not words or index_of.setdefault(words, index) != index:
                 raise ValueError(f"label {spelling!r} has no letter or digit, or is a spelling of two labels")
             spelled[" ".join(words)] = _spelling_pattern(spelling)

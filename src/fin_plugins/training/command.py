@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -156,5 +158,9 @@ def _told(result: "TrainResult", name: str) -> str:
     model = f"pretrained={result.base} --adapter {name}={result.folder}"
     model = f"pretrained={result.folder}" if record["method"] == "full" else model
     chat = " --apply_chat_template" if record["config"]["chat_template"] else ""
+    # A task of the user's own is named by its file; lm-eval takes a single folder by flag.
+    files = (Path(task["task"]) for task in record["config"]["tasks"])
+    folders = {str(file.parent) for file in files if file.suffix in (".yaml", ".yml")}
+    tasks += f" --include_path {shlex.quote(folders.pop())}" if len(folders) == 1 else ""
     lines.append(f"next: fin eval --model fin_hf --model_args {model} --tasks {tasks}{chat} --output_path results")
     return "\n".join(lines)

@@ -2,34 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
+
+from fin_plugins.strict import Number, Positive, Share, Strict, Text, rule
 
 SHORT_FOR = {"tasks": "task", "replay": "source"}
 """The key that a bare text stands for."""
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("should be a number, not yes or no")
-    return value
-
-
-def _rule(key: str, message: str) -> PydanticCustomError:
-    """A broken rule between keys, with the key that it is about, so that a line can be named."""
-    return PydanticCustomError("rule", "{message}", {"key": key, "message": message})
-
-
-Text = Annotated[str, Field(min_length=1)]
-Number = BeforeValidator(_number)
-Positive = Annotated[int, Number, Field(gt=0)]
-Share = Annotated[float, Number, Field(gt=0)]
-
-
-class Strict(BaseModel):
-    """No key that is not known, no infinite number, and nothing changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class TaskShare(Strict):
@@ -64,7 +42,7 @@ class Replay(Strict):
     @model_validator(mode="after")
     def _instructions_need_self(self) -> "Replay":
         if self.instructions and self.source != "self":
-            raise _rule("instructions", "goes with `source: self` only")
+            raise rule("instructions", "goes with `source: self` only")
         return self
 
 
@@ -102,14 +80,21 @@ def _off(value: Any) -> Any:
     return None if value is False or value == "off" else value
 
 
+# What a file may write, for the JSON Schema.
+_Off = Literal[False, "off"]
+_TASK = BeforeValidator(_named, json_schema_input_type=TaskShare | Text)
+_REPLAY = BeforeValidator(_replay, json_schema_input_type=Replay | Text | _Off | None)
+_VALIDATION = BeforeValidator(_off, json_schema_input_type=Validation | _Off | None)
+
+
 class TrainConfig(Strict):
     """A training file."""
 
     model: Text
     """Base model: folder, hub name, or `demo` for the small model that comes with the package."""
-    tasks: Annotated[list[Annotated[TaskShare, BeforeValidator(_named)]], Field(min_length=1)]
+    tasks: Annotated[list[Annotated[TaskShare, _TASK]], Field(min_length=1)]
     """What to learn: names of tasks or groups, and mappings with `task` and `cap`, `weight` or `repeat`."""
-    replay: Annotated[Replay | None, BeforeValidator(_replay)] = None
+    replay: Annotated[Replay | None, _REPLAY] = None
 
     method: Literal["lora", "rslora", "dora", "qlora", "full"] = "lora"
     lora: Lora = Lora()
@@ -141,7 +126,7 @@ class TrainConfig(Strict):
 
     checkpoints_per_epoch: Positive = 2
     """A checkpoint is what a killed run resumes from, and what validation chooses among."""
-    validation: Annotated[Validation | None, BeforeValidator(_off)] = Validation()
+    validation: Annotated[Validation | None, _VALIDATION] = Validation()
     """`off`: none; the last checkpoint is kept."""
     merge: bool = False
     """Also write the merged checkpoint: the adapter added to the base in float32, rounded once."""
@@ -161,13 +146,13 @@ class TrainConfig(Strict):
     def _weights_for_all_or_none(self) -> "TrainConfig":
         given = [share.weight is not None for share in self.tasks]
         if any(given) and not all(given):
-            raise _rule("tasks", "give every task a weight, or none")
+            raise rule("tasks", "give every task a weight, or none")
         return self
 
     @model_validator(mode="after")
     def _prefix_needs_completion(self) -> "TrainConfig":
         if self.batching == "shared_prefix" and self.loss == "all":
-            raise _rule(
+            raise rule(
                 "batching",
                 "shared_prefix computes the prompts' common tokens once, so their loss cannot be counted for each "
                 "example: use `loss: completion`, or `batching: packed`",

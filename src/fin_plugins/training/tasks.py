@@ -131,9 +131,8 @@ def _manager(names: Sequence[str]) -> Any:
 def _load(manager: Any, name: str) -> "list[ConfigurableTask]":
     from lm_eval.tasks._index import TaskIndex
 
-    if name not in manager.task_index and (entry := TaskIndex.entry_from_path(Path(name))):
-        manager.task_index[entry.name] = entry
-        name = entry.name
+    if name not in manager.task_index and Path(name).is_file():
+        name = _indexed(manager, Path(name))
     if name not in manager.task_index:
         raise FinError(f"tasks: {name}: no such task; `fin eval ls tasks` lists all names")
     # A group hands its overrides down to every task below it, however deep.
@@ -146,6 +145,27 @@ def _load(manager: Any, name: str) -> "list[ConfigurableTask]":
         raise FinError(f"tasks: {name}: its rows cannot be loaded ({error})") from error
     except (KeyError, ValueError, AssertionError) as error:
         raise FinError(f"tasks: {name}: cannot be trained on: no validation and no train rows ({error})") from error
+
+
+def _indexed(manager: Any, path: Path) -> str:
+    """Make a file known to lm-eval, and beside a group's the other files of its folder, which may be its members.
+
+    Returns:
+        The task's or the group's name.
+    """
+    from lm_eval.tasks._index import TaskIndex
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    config = load_yaml(path, resolve_func=False)
+    if "group" not in config:
+        entry = TaskIndex.entry_from_path(path)
+        if entry is None:
+            raise FinError(f"tasks: {path}: neither a task nor a group")
+        manager.task_index[entry.name] = entry
+        return str(entry.name)
+    # `entry_from_path` takes a group's list of tasks for its name.
+    manager.task_index.update(TaskIndex.build([path.resolve().parent]) | dict(manager.task_index))
+    return str(config["group"])
 
 
 def _stand_in(entry: Any) -> str | None:

@@ -158,3 +158,11 @@ def test_versions_of_many_kinds_have_an_order(real_run: Run, tmp_path: Path) -> 
     assert sorted(found) == sorted(versions)
     numbers = [version for version in found if version in ("10.0", "9.5", "1.0")]
     assert numbers == ["10.0", "9.5", "1.0"]
+
+
+def test_of_labels_that_stand_for_values_the_words_count(real_run: Run, tmp_path: Path) -> None:
+    def mapped(data: dict[str, Any]) -> None:
+        data["configs"]["fin_fomc"]["dataset_kwargs"]["labels"] = {"0": "hawkish", "1": "dovish", "2": "dovish"}
+
+    real_run.copy(tmp_path, mapped).samples("fin_fomc").unlink()
+    assert entry(tmp_path).labels == ("hawkish", "dovish")

@@ -26,8 +26,8 @@ def test_they_are_all_there() -> None:
 def test_each_reads_without_a_problem_and_says_how_to_run_it(name: str) -> None:
     read = read_config(name)
     lines = read.source.read_text(encoding="utf-8").splitlines()
-    assert read.name == name and len(lines) <= 25 and 20 < len(about(read.source)) < 120
-    assert lines[1] == "#" and re.match(rf"#   (FIN_DATA=sample )?fin train {re.escape(name)}( |$)", lines[2])
+    assert read.name == name and len(lines) <= 26 and 20 < len(about(read.source)) < 120
+    assert lines[2] == "#" and re.match(rf"#   (FIN_DATA=sample )?fin train {re.escape(name)}( |$)", lines[3])
 
 
 def test_the_papers_setting() -> None:

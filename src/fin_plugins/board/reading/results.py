@@ -76,7 +76,7 @@ def raw_of(data: dict[str, Any], run: Run, name: str) -> Raw:
         limit=limit,
         filter=chosen,
         reported=reported,
-        labels=texts(config.get("labels") if run.names else below(config, "dataset_kwargs", "labels")) or (),
+        labels=_labels(config.get("labels") if run.names else below(config, "dataset_kwargs", "labels")),
         task_hash=str(below(data, "task_hashes", name) or ""),
         rows=str(config.get("rows") or "") if run.names else "",
         prompts=str(config.get("prompts") or "") if run.names else "",
@@ -84,6 +84,13 @@ def raw_of(data: dict[str, Any], run: Run, name: str) -> Raw:
         kept_notes=texts(config.get("notes")) or () if run.names else (),
         notes=_notes(run, n, total, limit),
     )
+
+
+def _labels(listed: Any) -> tuple[str, ...]:
+    """The labels as the model saw them; of a mapping, the words that stand for the values in the data."""
+    if isinstance(listed, dict):
+        return tuple(dict.fromkeys(texts(list(listed.values())) or ()))
+    return texts(listed) or ()
 
 
 def _protocol(config: dict[str, Any]) -> Protocol:

@@ -6,6 +6,7 @@ from pathlib import Path
 from fin_plugins.errors import FinError
 from fin_plugins.locations import training_folder
 from fin_plugins.model_check import hint
+from fin_plugins.tasks.schema_address import FOR_EDITORS
 from fin_plugins.training.files.checks import is_file, is_folder
 
 
@@ -20,9 +21,9 @@ def config_name(file: Path) -> str:
 
 
 def about(file: Path) -> str:
-    """What a file says of itself: its first comment."""
+    """What a file says of itself: its first comment that is not for editors."""
     with file.open(encoding="utf-8") as lines:
-        return next(lines, "").lstrip("# ").strip()
+        return next((line.lstrip("# ").strip() for line in lines if not line.startswith(FOR_EDITORS)), "")
 
 
 def find(name_or_path: str) -> Path:

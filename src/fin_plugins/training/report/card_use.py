@@ -10,7 +10,7 @@ from fin_plugins.training.report.record import Record
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _DEMO = (
     "`demo`, the SmolLM2-135M-Instruct that fin-plugins converts from a Python package (4-bit weights, dequantised; "
-    '`python -c "from fin_plugins.demo.model import demo_model; print(demo_model())"` prints its folder)'
+    "`fin demo --model-path` prints its folder)"
 )
 _PEFT = """\
 from peft import PeftModel

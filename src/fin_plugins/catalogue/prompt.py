@@ -1,0 +1,88 @@
+"""The prompt of one row, made by lm-eval itself, as a model would get it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fin_plugins.errors import FinError
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is asked.
+
+    Attributes:
+        text: the whole prompt.
+        answers: the continuations whose likelihood is compared; none where the model answers freely.
+    """
+
+    text: str
+    answers: list[str]
+
+
+def load(file: Path, name: str) -> "ConfigurableTask":
+    """lm-eval's own object of a task file.
+
+    Raises:
+        FinError: its rows cannot be read, or lm-eval cannot make a task of it.
+    """
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._index import TaskIndex
+
+    from fin_plugins.training.quiet import quiet
+
+    manager = TaskManager(include_defaults=False)
+    manager.task_index[name] = TaskIndex.entry_from_path(file)
+    try:
+        with quiet("lm_eval.api.task"):  # it explains --metadata at every custom data set
+            return manager.load([name])["tasks"][name]
+    except FinError:
+        raise
+    except Exception as error:  # whatever a wrong key leads to, deep inside lm-eval
+        first = next(iter(str(error).splitlines()), "")
+        raise FinError(
+            f"{file}: lm-eval cannot make a task of it ({type(error).__name__}: {first}); "
+            f"`fin task check {file}` may say why"
+        ) from error
+
+
+def prompt(task: "ConfigurableTask", split: str, row: int, lm: Any | None = None) -> Prompt:
+    """The prompt of a row, without few-shot examples.
+
+    Args:
+        task: as loaded.
+        split: whose row it is.
+        row: counted from 0.
+        lm: an lm-eval model whose chat template is used; the plain form without one.
+
+    Raises:
+        FinError: there is no such split or row, or the model has no chat template.
+    """
+    _check(task, split, row)
+    evaluated, task.config.test_split = task.config.test_split, split
+    try:
+        task.build_all_requests(
+            samples=[row],
+            apply_chat_template=lm is not None,
+            fewshot_as_multiturn=lm is not None,  # as lm-eval's command line has it
+            chat_template=lm.apply_chat_template if lm else None,
+            tokenizer_name=lm.tokenizer_name if lm else "",
+        )
+    except Exception as error:  # a template can go wrong over one row in as many ways as Python can
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise FinError(f"{task.config.task}: no prompt can be made of row {row} ({first})") from error
+    finally:
+        task.config.test_split = evaluated
+    choice = task.OUTPUT_TYPE == "multiple_choice"
+    return Prompt(str(task.instances[0].args[0]), [str(one.args[1]) for one in task.instances] if choice else [])
+
+
+def _check(task: "ConfigurableTask", split: str, row: int) -> None:
+    if split not in task.dataset:
+        raise FinError(f"{task.config.task}: no split {split}; there are {', '.join(task.dataset)}")
+    rows = len(task.dataset[split])
+    if row >= rows:
+        raise FinError(f"{task.config.task}: --row {row}: {split} has {rows:,} rows, counted from 0")

@@ -1,0 +1,1 @@
+"""The checker of files that people write: task, group and training files."""

@@ -1,0 +1,122 @@
+"""What the installed lm-eval knows: its keys and their types, metrics, filters. Asked of it, never copied from it."""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cache
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+Types = Mapping[str, Any]
+
+_ALSO: dict[str, Any] = {"doc_to_target": int, "doc_to_text": int, "aggregate_metric_list": dict, "filter_list": str}
+"""What lm-eval's code takes besides the types that it states: a choice's number, and one entry for a list of one."""
+
+
+@cache
+def task_types() -> Types:
+    """Keys of a task and their types."""
+    from lm_eval.config.task import TaskConfig
+
+    return _types(TaskConfig)
+
+
+@cache
+def fewshot_types() -> Types:
+    """Keys of `fewshot_config` and their types."""
+    from lm_eval.config.task import FewshotConfig
+
+    return _types(FewshotConfig)
+
+
+@cache
+def group_types() -> Types:
+    """Keys of a group and their types."""
+    from lm_eval.config.group import GroupConfig
+
+    return _types(GroupConfig)
+
+
+@cache
+def aggregate_types() -> Types:
+    """Keys of an entry of a group's `aggregate_metric_list` and their types."""
+    from lm_eval.config.group import AggMetricConfig
+
+    return _types(AggMetricConfig)
+
+
+@cache
+def task_keys() -> frozenset[str]:
+    """Keys of a task file's first level; `class` and `task_list` are read before the task is made."""
+    return frozenset({*task_types(), "class", "task_list"})
+
+
+def _types(config: type) -> Types:
+    """A dataclass's types; names that its module imports for type checkers only are handed in."""
+    from lm_eval.api.instance import OutputType
+
+    names = {**vars(sys.modules[config.__module__]), "Callable": Callable, "OutputType": OutputType}
+    hints = get_type_hints(config, globalns=names)
+    return MappingProxyType(
+        {one.name: hints[one.name] | _ALSO.get(one.name, hints[one.name]) for one in fields(config)}
+    )
+
+
+@cache
+def metrics() -> frozenset[str]:
+    """Names of metrics."""
+    from lm_eval.api import metrics as _registered  # noqa: F401 - importing it registers them
+    from lm_eval.api.registry import metric_registry
+
+    return frozenset(metric_registry)
+
+
+@cache
+def metrics_with_aggregation() -> frozenset[str]:
+    """Names of metrics that bring their own aggregation."""
+    metrics()
+    from lm_eval.api.registry import metric_agg_registry
+
+    return frozenset(metric_agg_registry)
+
+
+@cache
+def aggregations() -> frozenset[str]:
+    """Names of aggregations."""
+    metrics()
+    from lm_eval.api.registry import aggregation_registry
+
+    return frozenset(aggregation_registry)
+
+
+@cache
+def filters() -> frozenset[str]:
+    """Names of filters."""
+    from lm_eval import filters as _registered  # noqa: F401 - importing it registers them
+    from lm_eval.api.registry import filter_registry
+
+    return frozenset(filter_registry)
+
+
+@cache
+def samplers() -> frozenset[str]:
+    """Names of few-shot samplers."""
+    from lm_eval.api.samplers import SAMPLER_REGISTRY
+
+    return frozenset(SAMPLER_REGISTRY)
+
+
+@cache
+def choice_metrics() -> frozenset[str]:
+    """The metrics that lm-eval computes for `multiple_choice`; it has no list of them but asks for one after another.
+
+    Empty where its code has changed so much that they are not found.
+    """
+    from lm_eval.api.task import ConfigurableTask
+
+    source = inspect.getsource(ConfigurableTask.process_results)
+    _, found, branch = source.partition('"multiple_choice"')
+    branch = branch.split("self.OUTPUT_TYPE ==")[0]
+    return frozenset(re.findall(r'"(\w+)" in use_metric', branch)) if found else frozenset()

@@ -1,0 +1,23 @@
+"""The rules that look at rows, at the prompt rendered from them, and at the tokens of a given tokenizer."""
+
+from fin_plugins.checks.model import Looked, Options, TaskFile
+from fin_plugins.checks.rows.rules import RULES
+
+__all__ = ["RULES", "check"]
+
+
+def check(file: TaskFile, options: Options) -> Looked:
+    """What is wrong with a task's rows, prompt and tokens.
+
+    Args:
+        file: any file; group and training files have no rows, and give nothing.
+        options: whether rows are read at all, and the tokenizer, if any.
+
+    Raises:
+        FinError: the tokenizer cannot be loaded.
+    """
+    if file.kind != "task" or "class" in file.data:
+        return [], None
+    from fin_plugins.checks.rows.every import every_rule
+
+    return every_rule(file, options)

@@ -1,0 +1,1 @@
+"""Rules that need no rows, a module a subject."""

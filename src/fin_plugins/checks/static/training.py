@@ -1,0 +1,26 @@
+"""Training files: what their own reader finds, with codes."""
+
+from collections.abc import Iterator
+
+from fin_plugins.checks.model import Finding, TaskFile
+from fin_plugins.model_check import MISSING, UNKNOWN
+from fin_plugins.yaml_file import Problem, Problems
+
+
+def training(file: TaskFile) -> Iterator[Finding]:
+    """Everything that `fin train` would stop at before it loads anything."""
+    from fin_plugins.training.files.read import read_config
+
+    try:
+        read_config(str(file.path))
+    except Problems as error:
+        for problem in error.problems:
+            if problem.what is None:  # what is wrong with the YAML itself is known by now
+                place = (file.name, problem.line, problem.column, problem.key)
+                yield Finding(*place, _code(problem), problem.message)
+
+
+def _code(problem: Problem) -> str:
+    if problem.message.startswith(UNKNOWN):
+        return "R01"
+    return "R02" if problem.message.startswith(MISSING) else "R03"

@@ -1,0 +1,79 @@
+"""`fin task new`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fin_plugins.errors import FinError
+
+if TYPE_CHECKING:
+    from fin_plugins.authoring.asking import Asking
+
+
+@click.command("new")
+@click.argument("name")
+@click.option("--data", multiple=True, required=True, help="A file; train=FILE and test=FILE; or hf:OWNER/NAME.")
+@click.option("--text", help="Column of the text.")
+@click.option("--label", help="Column of the label.")
+@click.option("--labels", help="The labels in the order for reports, as in down,flat,up; default: as in the data.")
+@click.option("--alias", multiple=True, metavar="LABEL=WORD", help="Ask the model for WORD where the data has LABEL.")
+@click.option("--instruction", help="What stands above the text in the prompt, or a whole template with {{text}}.")
+@click.option("--split-column", help="Column that says train, validation or test.")
+@click.option("--test", type=click.FloatRange(0, 1, True, True), help="Share of the rows to test on  [default: 0.2]")
+@click.option("--validation", type=click.FloatRange(0, 1, max_open=True), help="Share to validate on  [default: 0.1]")
+@click.option("--seen/--unseen", default=None, help="Whether models are trained on it  [default: unseen]")
+@click.option("--source", help="Where the data comes from: an address, or a sentence.")
+@click.option("--licence", help="Licence of the data.")
+@click.option("--language", default="en", show_default=True, help="Language of the texts.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=".", help="Folder  [default: here]")
+@click.option("--force", is_flag=True, help="Overwrite the files if they are there.")
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing: take what is found in the data.")
+@click.option("--no-input", is_flag=True, help="Ask nothing: fail where a question would be asked.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags: Any) -> None:
+    """Write NAME.yaml and its twin NAME_gen.yaml for labelled rows: CSV, TSV, JSON, JSONL, Parquet, XLSX or the hub.
+
+    The first compares the likelihoods of the labels, the twin lets the model write its answer. Rows without splits are
+    cut by a fixed seed so that no text stands on two sides.
+
+    \b
+    Examples:
+      fin task new my_task --data rows.csv --text headline --label sentiment
+      fin task new my_task --data train=a.jsonl --data test=b.jsonl --text body --label topic --licence CC0-1.0
+      fin task new my_task --data rows.xlsx --alias 0=dovish --alias 1=hawkish --yes
+      fin task new my_task --data hf:owner/name --text text --label label
+    """  # noqa: D301 - click wants the character itself
+    from fin_plugins.authoring.asking import Asking, wishes
+    from fin_plugins.authoring.draft import task_yaml, twin_yaml
+    from fin_plugins.authoring.names import check_name, twin_of
+    from fin_plugins.authoring.plan import plan
+    from fin_plugins.authoring.report import as_json as in_json
+    from fin_plugins.authoring.report import as_text
+    from fin_plugins.authoring.source import read_source
+    from fin_plugins.authoring.write import write_files
+
+    asking = Asking(on=on_a_terminal() and not flags["yes"] and not flags["no_input"], guess=flags["yes"])
+    check_name(name)
+    files = [out / f"{name}.yaml", out / f"{twin_of(name)}.yaml"]
+    _may_write(files, flags["force"], asking)
+    source = read_source(data, out)
+    made = plan(wishes(name, source, flags, asking), source)
+    write_files(dict(zip(files, (task_yaml(made.draft), twin_yaml(made.draft)), strict=True)))
+    click.echo(json.dumps(in_json(made, files), ensure_ascii=False, indent=1) if as_json else as_text(made, files))
+
+
+def _may_write(files: list[Path], force: bool, asking: "Asking") -> None:
+    there = [str(file) for file in files if file.exists()]
+    if not there or force:
+        return
+    if not asking.on:
+        raise FinError(f"{', '.join(there)}: there already: --force to overwrite, or choose another name")
+    click.confirm(f"Overwrite {', '.join(there)}?", abort=True)
+
+
+def on_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()

@@ -1,0 +1,233 @@
+"""The rows that `dataset_kwargs` of a user's task file names: read, labelled, split and cleaned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fin_plugins.errors import FinError
+from fin_plugins.model_check import hint
+from fin_plugins.tasks.fields import Fractions, OwnRows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Frames = dict[str, pd.DataFrame]
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What the splits are called in the wild."""
+
+ADDED = ("id", "text", "label", "choices", "gold", "aliases", "data")
+"""What a document holds besides the further columns, which can therefore not be called so."""
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows, ready for use.
+
+    Attributes:
+        frames: by split: `id` (the split and the row's number in the file), `text`, `label` and the further columns.
+        empty: rows that were left out because they have no text.
+        leaks: train and validation rows that were left out because a held-out split has their text.
+    """
+
+    frames: "Frames"
+    empty: int
+    leaks: int
+
+
+def read(rows: OwnRows, folder: Path) -> Split:
+    """Read the rows.
+
+    Args:
+        rows: what the task file says.
+        folder: what its paths are relative to.
+
+    Raises:
+        FinError: a file cannot be read, lacks a column, or carries a label that is not listed; no split is `test`.
+    """
+    return split_up(rows, tables(rows, folder), where(rows))
+
+
+def where(rows: OwnRows) -> str:
+    """What the rows come from, for messages."""
+    return rows.file or rows.hub or ", ".join((rows.files or {}).values())
+
+
+def tables(rows: OwnRows, folder: Path) -> "Frames":
+    """The tables as they are, by the names that their splits have there; one without splits is `all`.
+
+    Raises:
+        FinError: a file cannot be read.
+    """
+    from fin_plugins.data.hub import read_hub
+    from fin_plugins.data.tables import read_table
+
+    if rows.hub:
+        return read_hub(rows.hub, folder, rows.hub_config, rows.hub_revision)
+    named: Mapping[str, str] = rows.files or {"all": str(rows.file)}  # type: ignore[assignment]
+    for path in named.values():
+        if not (folder / path).exists():
+            raise FinError(f"{path}: no such file in {folder} (a path is relative to the task file)")
+    return {split: read_table(folder / path) for split, path in named.items()}
+
+
+def split_up(rows: OwnRows, found: "Frames", name: str) -> Split:
+    """Make splits of tables.
+
+    Args:
+        rows: what the task file says.
+        found: the tables, as `tables` reads them.
+        name: what they come from, for messages.
+
+    Raises:
+        FinError: a column lacks, a label is not listed, or no split is `test`.
+    """
+    from fin_plugins.data.clean import clean
+    from fin_plugins.data.splitting import shuffled
+
+    frames = {split: _numbered(_columns(rows, frame, name)) for split, frame in found.items()}
+    frames = _labelled(rows, frames, name)
+    with_text = {split: frame[frame["text"].str.strip() != ""] for split, frame in frames.items()}
+    splits = _splits(rows, with_text, name)
+    cleaned = clean(splits)
+    cleaned["test"] = shuffled(cleaned["test"], rows.split_seed)
+    return Split(
+        frames={split: _with_ids(frame, split) for split, frame in cleaned.items()},
+        empty=_count(frames) - _count(with_text),
+        leaks=_count(splits) - _count(cleaned),
+    )
+
+
+def label_of(value: str, labels: list[str] | dict[str, str]) -> str | None:
+    """The word that a value in the data stands for; None where it is not listed.
+
+    Blanks around it do not count, and 0.0 is 0: a column of whole numbers with a gap is written so.
+
+    Args:
+        value: as it stands in the data.
+        labels: as the task file has them.
+    """
+    known = labels if isinstance(labels, dict) else {label: label for label in labels}
+    plain = value.strip()
+    whole = plain.removesuffix(".0")
+    return known.get(value) or known.get(plain) or (known.get(whole) if whole.lstrip("-").isdecimal() else None)
+
+
+def _columns(rows: OwnRows, frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
+    """The columns that the task file names, by our names."""
+    columns = rows.columns
+    taken = [column for column in columns.also if column in ADDED]
+    if taken:
+        raise FinError(
+            f"{name}: columns.also: {taken[0]} is a name of the loader's own: rename that column in the data"
+        )
+    wanted = [columns.text, columns.label, *columns.also, *filter(None, [rows.split_column])]
+    for column in wanted:
+        if column not in frame:
+            listed = ", ".join(map(str, frame.columns))
+            raise FinError(f"{name}: no column {column!r}{hint(column, frame.columns)}; there are {listed}")
+    chosen = frame[list(columns.also)].copy()
+    chosen.insert(0, "label", frame[columns.label])
+    chosen.insert(0, "text", frame[columns.text])
+    if rows.split_column:
+        chosen["__split__"] = frame[rows.split_column]
+    return chosen
+
+
+def _numbered(frame: "pd.DataFrame") -> "pd.DataFrame":
+    return frame.assign(__row__=range(1, len(frame) + 1))
+
+
+def _labelled(rows: OwnRows, frames: "Frames", name: str) -> "Frames":
+    words = {value: label_of(value, rows.labels) for frame in frames.values() for value in frame["label"].unique()}
+    unknown = {value for value, word in words.items() if word is None}
+    if unknown:
+        raise FinError(f"{name}: {_unlisted(rows, frames, unknown)}")
+    return {split: frame.assign(label=frame["label"].map(words)) for split, frame in frames.items()}
+
+
+def _unlisted(rows: OwnRows, frames: "Frames", unknown: set[str]) -> str:
+    counts: dict[str, int] = {}
+    for frame in frames.values():
+        for value, count in frame["label"].value_counts().items():
+            if value in unknown:
+                counts[str(value)] = counts.get(str(value), 0) + int(count)
+    listed = list(rows.labels)
+    shown = [
+        f"{value or 'no label'}{hint(value, listed) if value else ''} in {count:,} row{'s' if count > 1 else ''}"
+        for value, count in sorted(counts.items(), key=lambda one: -one[1])[:_SHOWN]
+    ]
+    more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+    return (
+        f"column {rows.columns.label!r} has labels that the task file does not list: {', '.join(shown)}{more}; "
+        f"listed are {', '.join(listed)}"
+    )
+
+
+def _splits(rows: OwnRows, frames: "Frames", name: str) -> "Frames":
+    import pandas as pd
+
+    if rows.splits:
+        return _cut(pd.concat(_renumbered(frames), ignore_index=True), rows.splits, rows.split_seed, name)
+    if rows.split_column:
+        frames = _by_column(pd.concat(_renumbered(frames), ignore_index=True), rows.split_column, name)
+    splits: Frames = {}
+    for split, frame in frames.items():
+        if (known := SPLIT_NAMES.get(split.strip().lower())) is None:
+            continue
+        if known in splits:
+            raise FinError(f"{name}: two splits are {known}: {', '.join(frames)}")
+        splits[known] = frame.drop(columns="__split__", errors="ignore")
+    if "test" not in splits or splits["test"].empty:
+        raise FinError(
+            f"{name}: no test rows; there are {', '.join(frames)}: add `splits: {{test: 0.2}}` to cut some off"
+        )
+    return splits
+
+
+def _renumbered(frames: "Frames") -> "list[pd.DataFrame]":
+    """Row numbers that go on from one split to the next, so that each stands for one row."""
+    start, numbered = 0, []
+    for frame in frames.values():
+        numbered.append(frame.assign(__row__=frame["__row__"] + start))
+        start += int(frame["__row__"].max()) if len(frame) else 0
+    return numbered
+
+
+def _cut(frame: "pd.DataFrame", shares: Fractions, seed: int, name: str) -> "Frames":
+    from fin_plugins.data.splitting import grouped
+
+    sizes = {"test": shares.test, "validation": shares.validation}
+    wanted = {split: max(1, round(share * len(frame))) for split, share in sizes.items() if share}
+    splits = grouped(frame, seed=seed, **wanted)
+    short = [split for split in ("train", *wanted) if splits[split].empty]
+    if short:
+        raise FinError(f"{name}: {len(frame)} rows with a text are too few to cut off {' and '.join(wanted)}")
+    return splits
+
+
+def _by_column(frame: "pd.DataFrame", column: str, name: str) -> "Frames":
+    folded = frame["__split__"].str.strip().str.lower()
+    unknown = folded[~folded.isin(list(SPLIT_NAMES))].value_counts()
+    if len(unknown):
+        shown = ", ".join(f"{value or 'nothing'} in {count:,} rows" for value, count in unknown.head(_SHOWN).items())
+        raise FinError(f"{name}: column {column!r} should say train, validation (or dev) or test; it says {shown}")
+    names = folded.map(SPLIT_NAMES)
+    return {split: rows.reset_index(drop=True) for split, rows in frame.groupby(names, sort=False)}
+
+
+def _with_ids(frame: "pd.DataFrame", split: str) -> "pd.DataFrame":
+    plain = frame.drop(columns="__row__").reset_index(drop=True)
+    plain.insert(0, "id", [f"{split}-{number:05d}" for number in frame["__row__"]])
+    return plain
+
+
+def _count(frames: "Mapping[str, pd.DataFrame]") -> int:
+    return sum(map(len, frames.values()))

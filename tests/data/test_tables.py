@@ -1,0 +1,139 @@
+"""Tables of every kind a user has come out the same, as text; a broken one is one line that says where."""
+
+import csv
+import json
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fin_plugins.data.tables import ENDINGS, as_text, read_table
+from fin_plugins.errors import FinError
+
+ROWS = {"text": ["Sales rose, again", "Küche „zu“\nfür heute", "NA"], "label": ["up", "None", "0"]}
+
+
+def save(frame: pd.DataFrame, path: Path) -> Path:
+    match path.suffix:
+        case ".csv":
+            frame.to_csv(path, index=False)
+        case ".tsv":
+            frame.to_csv(path, index=False, sep="\t")
+        case ".json":
+            frame.to_json(path, orient="records", force_ascii=False)
+        case ".jsonl":
+            frame.to_json(path, orient="records", lines=True, force_ascii=False)
+        case ".parquet":
+            frame.to_parquet(path)
+        case ".xlsx":
+            frame.to_excel(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_kind_reads_the_same(ending: str, tmp_path: Path) -> None:
+    read = read_table(save(pd.DataFrame(ROWS), tmp_path / f"rows{ending}"))
+    assert read.to_dict("list") == ROWS
+
+
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending not in (".csv", ".tsv")])
+def test_whole_numbers_have_no_point_although_a_gap_made_them_fractions(ending: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "label": [0, None, 2]})
+    assert frame["label"].dtype == float
+    assert list(read_table(save(frame, tmp_path / f"rows{ending}"))["label"]) == ["0", "", "2"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (float("nan"), ""), (True, "true"), (1.0, "1"), (0.5, "0.5"), (7, "7"), (["ä"], '["ä"]'), ("", "")],
+)
+def test_cells(value: object, text: str) -> None:
+    assert as_text(value) == text
+
+
+def test_a_semicolon_separates_as_excel_writes_it_here(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes('\ufefftext;label\r\n"1,5; 2";up\r\n\r\nb;down\r\n'.encode())
+    assert read_table(file).to_dict("list") == {"text": ["1,5; 2", "b"], "label": ["up", "down"]}
+
+
+def test_objects_may_lack_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a"}\n\n{"label": 1, "text": "b"}\r\n')
+    assert read_table(file).to_dict("list") == {"text": ["a", "b"], "label": ["", "1"]}
+
+
+BROKEN = [
+    ("rows.csv", b"text,label\na,up\nb,c,down\n", r"rows\.csv: line 3: 3 cells where the first line has 2"),
+    ("rows.csv", b'text,label\na,up\n"b,down\n', r"line 3: broken .*double quote missing"),
+    ("rows.csv", b"text,label\n", "no rows in it"),
+    ("rows.csv", b"", "no rows in it"),
+    ("rows.csv", b"text,text\na,b\n", "two columns are called 'text'"),
+    ("rows.csv", "text,label\nKüche,up\n".encode("latin-1"), "line 2: not UTF-8.*CSV UTF-8"),
+    ("rows.jsonl", b'{"text": "a"}\n{"text": \n', r"line 2: no JSON \(Expecting value at character 10"),
+    ("rows.jsonl", b"[1]\n", "line 1: not an object"),
+    ("rows.jsonl", rb'{"text": "\ud800"}', "row 1, column 'text': half a character"),
+    ("rows.json", b'{"text": "a"}', "must be a list of objects"),
+    ("rows.json", b'[{"text": "a"},\n{"text" "b"}]', "rows.json, line 2: no JSON"),
+    ("rows.json", b"[" * 100_000, "nobody would write"),
+    ("rows.json", b"[]", "no rows in it"),
+    ("rows.parquet", b"PAR1 and no more", "no Parquet file, or a broken one"),
+    ("rows.xlsx", b"PK and no more", "no XLSX file, or a broken one"),
+    ("rows.xls", b"", r"unknown kind of table: save it as \.csv, .*\.xlsx"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BROKEN)
+def test_what_is_wrong_is_one_line(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(FinError, match=message) as caught:
+        read_table(file)
+    assert str(caught.value).startswith(str(file)) and "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(FinError, match="no such file"):
+        read_table(tmp_path / "rows.csv")
+    with pytest.raises(FinError, match="a folder"):
+        read_table(tmp_path / "folder.csv")
+
+
+@settings(max_examples=150, deadline=None)
+@example(".xlsx", b"PK\x03\x04")
+@given(st.sampled_from(ENDINGS), st.binary(max_size=200))
+def test_any_bytes_are_a_table_or_one_line(ending: str, content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"rows{ending}"
+        file.write_bytes(content)
+        try:
+            assert len(read_table(file))
+        except FinError as error:
+            assert "\n" not in str(error)
+
+
+cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(cells, cells), min_size=1, max_size=5), st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"])
+)
+def test_what_is_written_is_read(rows: list[tuple[str, str]], ending: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"rows{ending}"
+        if ending == ".jsonl":
+            lines = [json.dumps({"text": a, "label": b}, ensure_ascii=False) for a, b in rows]
+            file.write_text("\n".join(lines), encoding="utf-8", newline="")
+        elif ending == ".parquet":
+            pd.DataFrame(rows, columns=["text", "label"]).to_parquet(file)
+        else:
+            with file.open("w", encoding="utf-8", newline="") as out:
+                kind = csv.excel_tab if ending == ".tsv" else csv.excel
+                csv.writer(out, dialect=kind, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
+        read = read_table(file)
+        assert list(zip(read["text"], read["label"], strict=True)) == rows
