@@ -99,7 +99,8 @@ def test_a_bad_name_and_a_bad_key_stop_before_training(runs: list[Any]) -> None:
 @pytest.mark.parametrize(("words", "to"), [(["demo", "--copy"], "demo.yaml"), (["--copy", "demo"], "demo.yaml")])
 def test_copy(words: list[str], to: str, runs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert f"fin train {to}" in typed(*words).stdout and Path(to).read_text().splitlines()[1].startswith("# A small real model")
+    assert f"fin train {to}" in typed(*words).stdout
+    assert Path(to).read_text().splitlines()[1].startswith("# A small real model")
     assert isinstance(typed(*words).exception, FinError)
     assert typed("demo", "--copy", "mine.yaml").exit_code == 0 and Path("mine.yaml").is_file()
     assert runs == []
