@@ -9,12 +9,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
-from tests.conftest import ROOT
 
+from fin_plugins.authoring.schema import schemas
 from fin_plugins.cli.main import fin
 from fin_plugins.locations import task_folder, training_folder
-from fin_plugins.tasks.schema import schemas
 from fin_plugins.tasks.schema_address import ADDRESS
+from tests.conftest import ROOT
 
 TASKS = sorted(task_folder().rglob("*.yaml"))
 TRAINING = sorted(training_folder().glob("*.yaml"))
