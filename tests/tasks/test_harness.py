@@ -7,7 +7,7 @@ import yaml
 
 from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
-from fin_plugins.tasks.harness import with_task_folder
+from fin_plugins.tasks.harness import task_errors_in_one_line, with_task_folder
 
 OURS = str(task_folder())
 
@@ -56,3 +56,17 @@ def test_unknown_task_is_one_line_with_a_suggestion() -> None:
     assert done.returncode == 1
     assert "did you mean fin_fomc" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    from lm_eval.tasks import TaskManager
+
+    (tmp_path / "mine.yaml").write_text("task: mine\ncustom_dataset: !function no_such_module.load\n")
+    manager = TaskManager(include_defaults=False, include_path=str(tmp_path))
+    with pytest.raises(FinError, match="no_such_module.*`fin task check`"), task_errors_in_one_line():
+        manager.load(["mine"])
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(AttributeError, match="of ours"), task_errors_in_one_line():
+        raise AttributeError("a mistake of ours")

@@ -1,11 +1,11 @@
 """`fin`: the entry point. A verb's module is imported only when that verb is named."""
 
-import importlib
 import sys
 
 import click
 
 from fin_plugins import __version__
+from fin_plugins.cli.verbs import Verbs
 from fin_plugins.errors import FinError
 
 VERBS = {
@@ -20,28 +20,9 @@ VERBS = {
 }
 
 
-class Verbs(click.Group):
-    """A group that lists its verbs without importing them: `fin --help` answers at once."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Verbs in the order in which a new user needs them."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the verb's module."""
-        if cmd_name not in VERBS:
-            return None
-        command = importlib.import_module(f"fin_plugins.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs, from the table above."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Verbs, verbs=VERBS, module="fin_plugins.cli.{}", context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="fin-plugins")
 def fin() -> None:
     """Financial text classification for lm-evaluation-harness.

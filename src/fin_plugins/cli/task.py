@@ -1,8 +1,8 @@
 """`fin task`: task files written, checked and shown. A verb's module is imported only when that verb is named."""
 
-import importlib
-
 import click
+
+from fin_plugins.cli.verbs import Verbs
 
 VERBS = {
     "new": "Write a task YAML (and its _gen twin) for a labelled file.",
@@ -14,28 +14,14 @@ HIDDEN = ("schema",)
 """For the project's own use."""
 
 
-class Verbs(click.Group):
-    """The verbs in the order in which a new user needs them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the verb's module."""
-        if cmd_name not in (*VERBS, *HIDDEN):
-            return None
-        command = importlib.import_module(f"fin_plugins.cli.task_{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs, from the table above."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.command("task", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "task",
+    cls=Verbs,
+    verbs=VERBS,
+    own_use=HIDDEN,
+    module="fin_plugins.cli.task_{}",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def command() -> None:
     """Write, check and show task files.
 

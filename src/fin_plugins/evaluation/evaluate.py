@@ -5,7 +5,7 @@ from typing import Any
 
 from fin_plugins.evaluation.stored import StoredLM
 from fin_plugins.evaluation.units import Model
-from fin_plugins.tasks.harness import unknown_task_in_one_line
+from fin_plugins.tasks.harness import task_errors_in_one_line
 
 
 class Tasks:
@@ -17,9 +17,9 @@ class Tasks:
         Raises:
             FinError: a task is unknown, or its rows cannot be read.
         """
-        with unknown_task_in_one_line():
+        with task_errors_in_one_line():
             self._manager = settings.process_tasks(settings.metadata)
-        self._loaded = self._manager.load(settings.tasks)
+            self._loaded = self._manager.load(settings.tasks)
         self.by_name: dict[str, Any] = self._loaded["tasks"]
         self._metadata = {name: task.get_config("metadata") for name, task in self.by_name.items()}
 

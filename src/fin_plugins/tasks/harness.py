@@ -25,19 +25,23 @@ def run_lm_eval(arguments: list[str]) -> None:
 
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
         sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
-        with unknown_task_in_one_line():
+        with task_errors_in_one_line():
             cli_evaluate()
 
 
 @contextmanager
-def unknown_task_in_one_line() -> Iterator[None]:
-    """Turn lm-eval's error for an unknown task into one line, with our names that come near.
+def task_errors_in_one_line() -> Iterator[None]:
+    """Turn lm-eval's errors for an unknown task and for a task file's unknown function into one line.
 
     Raises:
-        FinError: in place of that error; all others pass.
+        FinError: in place of these; all others pass.
     """
     try:
         yield
+    except (ImportError, AttributeError) as error:
+        if "(from YAML in" not in str(error):
+            raise
+        raise FinError(f"{error}: `fin task check` on that folder names file and line") from error
     except ValueError as error:
         if not str(error).startswith("Tasks not found"):
             raise
@@ -82,7 +86,8 @@ def _not_found(message: str) -> str:
     ours = [file.stem.removeprefix("_group_") for file in task_folder().rglob("*.yaml")]
     near = [name for word in asked for name in difflib.get_close_matches(word, ours, n=2)]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"{message.splitlines()[0].rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
+    found = f"{message.splitlines()[0].rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
+    return f"{found}, `fin task check FOLDER` says what is wrong with files of your own"
 
 
 def _take(arguments: Sequence[str], *flags: str) -> tuple[str | None, list[str]]:
