@@ -63,7 +63,7 @@ def test_a_function_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
     (tmp_path / "mine.yaml").write_text("task: mine\ncustom_dataset: !function no_such_module.load\n")
     manager = TaskManager(include_defaults=False, include_path=str(tmp_path))
-    with pytest.raises(FinError, match="no_such_module.*`fin task check`"), task_errors_in_one_line():
+    with pytest.raises(FinError, match=r"no_such_module.*`fin task check`"), task_errors_in_one_line():
         manager.load(["mine"])
 
 
