@@ -1,6 +1,7 @@
 """`fin task show` as typed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,9 @@ def test_a_template_that_fails_over_one_row(mine: Path) -> None:
     rows = [typed(mine, "--row", str(row)) for row in range(3)]
     errors = [str(done.exception) for done in rows if done.exception]
     assert errors and all("moods" in error and "division by zero" in error for error in errors)
+
+
+def test_no_bar_and_nothing_left_in_the_environment(mine: Path) -> None:
+    before = dict(os.environ)
+    assert "it/s" not in typed(mine).stderr
+    assert dict(os.environ) == before

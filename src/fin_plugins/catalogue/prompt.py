@@ -1,5 +1,7 @@
 """The prompt of one row, made by lm-eval itself, as a model would get it."""
 
+import io
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,13 +66,14 @@ def prompt(task: "ConfigurableTask", split: str, row: int, lm: Any | None = None
     _check(task, split, row)
     evaluated, task.config.test_split = task.config.test_split, split
     try:
-        task.build_all_requests(
-            samples=[row],
-            apply_chat_template=lm is not None,
-            fewshot_as_multiturn=lm is not None,  # as lm-eval's command line has it
-            chat_template=lm.apply_chat_template if lm else None,
-            tokenizer_name=lm.tokenizer_name if lm else "",
-        )
+        with redirect_stderr(io.StringIO()):  # lm-eval's bar, here over one row, has no switch
+            task.build_all_requests(
+                samples=[row],
+                apply_chat_template=lm is not None,
+                fewshot_as_multiturn=lm is not None,  # as lm-eval's command line has it
+                chat_template=lm.apply_chat_template if lm else None,
+                tokenizer_name=lm.tokenizer_name if lm else "",
+            )
     except Exception as error:  # a template can go wrong over one row in as many ways as Python can
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise FinError(f"{task.config.task}: no prompt can be made of row {row} ({first})") from error

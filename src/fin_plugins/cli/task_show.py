@@ -1,7 +1,6 @@
 """`fin task show`."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +28,6 @@ def command(
       fin task show my_task.yaml --row 3 --model microsoft/Phi-3-mini-4k-instruct
       FIN_DATA=sample fin task show fin_deal --json | jq .floor
     """  # noqa: D301 - click wants the character itself
-    os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval has no other switch for its bar, here over one row
     from fin_plugins.catalogue.card import build
     from fin_plugins.catalogue.card_text import text
     from fin_plugins.catalogue.find import find
