@@ -1,5 +1,6 @@
 """A recipe with everything filled in: what is merged into what, and how."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,12 @@ class Filled:
     parameters: dict[str, Any]
     config: dict[str, Any]
     seed: int = 0
+
+    @property
+    def dtype(self) -> str:
+        """The type of the result's weights, `bfloat16`, `float16` or `float32`."""
+        return str(self.config["out_dtype"])
+
+    def seed_of(self, tensor: str) -> int:
+        """What to draw one tensor's random numbers from, so that neither order nor other tensors matter."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {tensor}".encode()).digest()[:7], "big")

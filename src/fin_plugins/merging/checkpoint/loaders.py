@@ -1,0 +1,81 @@
+"""How mergekit reads the inputs: an adapter looks to it like a checkpoint in float32, and is never written as one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mergekit.common import ModelReference
+from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
+from mergekit.io.tasks import LoaderCache
+from mergekit.options import MergeOptions
+
+from fin_plugins.errors import FinError
+from fin_plugins.merging.adapters.factors import Factors, read_factors
+from fin_plugins.merging.checkpoint.whole import whole_checkpoint
+from fin_plugins.merging.model import Expert, Filled
+
+
+class AdaptedLoader(LazyTensorLoader):
+    """The base's tensors with an adapter's change added, computed in float32 at the moment they are asked for."""
+
+    def __init__(self, base: Path, factors: Factors) -> None:
+        """Take the base's folder and the adapter."""
+        super().__init__(ShardedTensorIndex.from_disk(str(base)))
+        self._factors = factors
+
+    def get_tensor(
+        self, key: str, device: str = "cpu", aliases: list[str] | None = None, raise_on_missing: bool = True
+    ) -> torch.Tensor | None:
+        """One tensor; in float32 where the adapter changes it."""
+        tensor: torch.Tensor | None = super().get_tensor(key, device, aliases, raise_on_missing)
+        product = self._factors.product(key.removesuffix(".weight")) if key.endswith(".weight") else None
+        if tensor is None or product is None:
+            return tensor
+        change = product.to(torch.float32).to(tensor.device).dense()
+        return tensor.float() + (change.T if self._factors.transposed else change)
+
+
+@contextmanager
+def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[LazyTensorLoader]:
+    """Have mergekit read the inputs through our loaders, until the block ends.
+
+    Args:
+        filled: the recipe, filled in.
+        scratch: a folder for what cannot be read on the fly.
+        options: mergekit's.
+
+    Yields:
+        The base's loader.
+
+    Raises:
+        FinError: an adapter cannot be merged.
+    """
+    base = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
+    opened: dict[Any, LazyTensorLoader] = {ModelReference.parse(str(filled.base)): base}
+    for expert in filled.experts:
+        opened[ModelReference.parse(_reference(expert, filled))] = _loader(expert, filled.base, scratch)
+    cache = LoaderCache()
+    cache.setup(options)
+    before = dict(cache.loaders)
+    cache.loaders.update(opened)
+    try:
+        yield base
+    finally:
+        cache.loaders.clear()
+        cache.loaders.update(before)
+
+
+def _reference(expert: Expert, filled: Filled) -> str:
+    return f"{filled.base}+{expert.path}" if expert.is_adapter else str(expert.path)
+
+
+def _loader(expert: Expert, base: Path, scratch: Path) -> LazyTensorLoader:
+    if not expert.is_adapter:
+        return LazyTensorLoader(ShardedTensorIndex.from_disk(str(expert.path)))
+    try:
+        return AdaptedLoader(base, read_factors(expert.name, expert.path))
+    except FinError as error:
+        folder = whole_checkpoint(expert, base, scratch, error)
+        return LazyTensorLoader(ShardedTensorIndex.from_disk(str(folder)))

@@ -1,0 +1,76 @@
+"""Disk and memory that a merge needs, estimated before it starts."""
+
+import shutil
+from pathlib import Path
+
+from fin_plugins.errors import FinError
+from fin_plugins.merging.inputs.checkpoint import BYTES, Checkpoint
+
+SHARD_BYTES = 2 << 30
+"""Largest file of weights that is written."""
+
+_OTHER_FILES = 64 << 20  # tokenizer, configuration, card
+_PROGRAM = 600 << 20  # Python with torch and mergekit
+# Copies of one tensor that a method holds at most, beyond one a model: sorting by size takes indices of eight bytes.
+_SCRATCH = 6
+
+
+def disk_needed(base: Checkpoint, dtype: str) -> int:
+    """Bytes of the result."""
+    return base.size * BYTES[dtype] + _OTHER_FILES
+
+
+def memory_needed(base: Checkpoint, experts: int, dtype: str) -> int:
+    """Bytes in memory at most: a shard twice (as it grows, and as it is written), one tensor of every input."""
+    shard = min(SHARD_BYTES, base.size * BYTES[dtype])
+    # Each input, and each one's change of the base.
+    return _PROGRAM + 2 * shard + base.largest * 4 * (2 * (experts + 1) + _SCRATCH)
+
+
+def check_resources(base: Checkpoint, experts: int, dtype: str, out: Path) -> None:
+    """Check that there is room for the merge.
+
+    Raises:
+        FinError: there is not.
+    """
+    needed, free = disk_needed(base, dtype), shutil.disk_usage(_there(out)).free
+    if needed > free:
+        raise FinError(
+            f"--out {out}: {_gb(free)} are free there, and the result takes {_gb(needed)}: free some space, name a "
+            "folder on another disk, or a smaller --dtype"
+        )
+    needed, memory = memory_needed(base, experts, dtype), available_memory()
+    if memory is not None and needed > memory:
+        raise FinError(
+            f"{_gb(memory)} of memory are free, and this merge takes {_gb(needed)} (two shards of the result and one "
+            "tensor of every input): end other programs, or merge fewer experts at once"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had now, within the container's limit; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    limit, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
+    within = limit - used if limit is not None and used is not None else None
+    return min((room for room in (found, within) if room is not None), default=None)
+
+
+def _number(file: Path) -> int | None:
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(part for part in (folder.absolute(), *folder.absolute().parents) if part.exists())
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
