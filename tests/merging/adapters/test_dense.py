@@ -12,7 +12,7 @@ from fin_plugins.merging.adapters.measure import rank_for
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.plan import BASE, Step
 from tests.evaluation.making import adapter
-from tests.merging.adapters.making import change, distance, filled, tiny_base, weights_of
+from tests.merging.adapters.making import MLP, change, distance, filled, tiny_base, weights_of
 
 MODULE = "model.layers.1.mlp.up_proj"
 
@@ -115,8 +115,9 @@ def test_sums_with_weights_from_the_data_are_exact_at_the_sum_of_the_ranks(
     assert done.rank == 10 and done.residual < 1e-5 and not done.linear
 
 
-def step(method: str, each: Mapping[str, Mapping[str, float]], **shared: Any) -> Step:
-    return Step(f"{MODULE}.weight", method, (*next(iter(each.values())), BASE), BASE, shared, each)
+def step(method: str, each: Mapping[str, Mapping[str, float]], inputs: tuple[str, ...] = ()) -> Step:
+    names = inputs or tuple(next(iter(each.values())))
+    return Step(f"{MODULE}.weight", method, (*names, BASE), BASE, {}, each)
 
 
 def opened(experts: Mapping[str, Path]) -> dict[str, Factors]:
@@ -136,6 +137,20 @@ def test_ties_as_its_paper_says(base: Path, experts: dict[str, Path]) -> None:
     each = {name: dict.fromkeys(experts, value) for name, value in (("weight", 1.0), ("density", 0.3))}
     found = merged_change(step("ties", each), opened(experts), Weights(base), 0)
     assert torch.allclose(found.double(), expected, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_small_changes_are_weighed_as_large_ones(base: Path, tmp_path: Path) -> None:
+    """Squares of an adapter's changes are below what mergekit takes for none."""
+    paths = {
+        name: adapter(tmp_path / name, base, scale, target_modules=MLP) for name, scale in (("a", 1e-4), ("b", 4e-4))
+    }
+    deltas = torch.stack([change(base, path)[f"{MODULE}.weight"] for path in paths.values()])
+    shares = deltas.square().flatten(1).mean(1)
+    assert shares.sum() < 1e-7
+    agree = (deltas.sign() == deltas.sum(0).sign()) * (shares / shares.sum())[:, None, None]
+    expected = (deltas * agree).sum(0) / agree.sum(0)
+    found = merged_change(step("sce", {}, inputs=tuple(paths)), opened(paths), Weights(base), 0)
+    assert torch.allclose(found.double(), expected, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("method", ["dare_linear", "della_linear"])

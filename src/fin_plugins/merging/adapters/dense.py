@@ -18,6 +18,10 @@ _OF_THE_CHANGES = frozenset(
         *("della", "della_linear", "sce", "ram", "ramplus_tl", "model_stock", "nuslerp", "multislerp"),
     }
 )
+# Twice the changes give twice the result there, but for ram and its threshold. mergekit 0.1.5 takes squares below 1e-6
+# for none in sce and model_stock, and adapters are as small as that: the changes are enlarged by a power of two.
+_LARGER = 4096.0
+_NOT_LARGER = frozenset({"ram", "ramplus_tl"})
 # Up to this many rows or columns (or for a rank near them) the exact factors cost less than a second.
 _SMALL = 1024
 
@@ -76,14 +80,14 @@ def merged_change(
             (merged,) = merge_methods.get(step.method)((group,), parameters={**step.shared, **step.own})
         except (ValueError, TypeError, RuntimeError) as error:
             raise FinError(f"{step.weight}: {step.method} refuses its inputs ({error}): mend the recipe") from error
-    change: torch.Tensor = merged.float() - origin
+    change: torch.Tensor = (merged.float() - origin) / _enlarged(step)
     if not bool(change.isfinite().all()):
         raise FinError(f"{step.weight}: {step.method} gives NaN or infinity: change the recipe's parameters")
     return change
 
 
 def _origin(step: Step, experts: Mapping[str, Factors], base: Weights) -> torch.Tensor:
-    if step.method in _OF_THE_CHANGES and step.base == BASE:
+    if _of_the_changes(step):
         out, _, into = next(e.shape(step.module) for e in experts.values() if step.module in e.scales)
         return torch.zeros(out, into)
     return base.read(step.weight)
@@ -93,7 +97,15 @@ def _input(step: Step, name: str, experts: Mapping[str, Factors], origin: torch.
     product = experts[name].product(step.module) if name != BASE else None
     if product is None:
         return origin
-    return origin + product.to(torch.float32).to(origin.device).dense()
+    return origin + _enlarged(step) * product.to(torch.float32).to(origin.device).dense()
+
+
+def _enlarged(step: Step) -> float:
+    return _LARGER if _of_the_changes(step) and step.method not in _NOT_LARGER else 1.0
+
+
+def _of_the_changes(step: Step) -> bool:
+    return step.method in _OF_THE_CHANGES and step.base == BASE
 
 
 def refactor(change: torch.Tensor, rank: int, seed: int = 0) -> Product:

@@ -91,7 +91,7 @@ def merge_as_adapter(
     _check_rank(layers)
     transposed = next(iter(merge.experts.values())).transposed
     targets = target_names(products, [name.removesuffix(".weight") for name in merge.base.shapes])
-    write_adapter(folder, products, filled.base_name, targets, transposed)
+    write_adapter(folder, products, _recorded(filled), targets, transposed)
     return AdapterMerge(folder, is_linear(filled.method), dtype, tuple(layers))
 
 
@@ -106,6 +106,12 @@ def _dense(merge: _Merge, steps: list[Step], module: str) -> torch.Tensor:
     exact = merge.exact(next(step for step in steps if step.module == module))
     assert exact is not None
     return exact if isinstance(exact, torch.Tensor) else exact.dense()
+
+
+def _recorded(filled: Filled) -> str:
+    """The base as whoever loads the adapter finds it: the name on a hub, or the whole path of a folder."""
+    on_hub = "/" in filled.base_name and not Path(filled.base_name).expanduser().exists()
+    return filled.base_name if on_hub else str(filled.base)
 
 
 def _experts(filled: Filled) -> dict[str, Factors]:

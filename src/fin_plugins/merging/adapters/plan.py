@@ -62,13 +62,20 @@ def plan(config: Mapping[str, Any], base: Path, names: Mapping[str, str]) -> lis
 
 
 def _linked(value: Any, links: Mapping[str, str]) -> Any:
-    """The recipe with each model's name replaced; a model that was not named must not be looked for elsewhere."""
+    """The recipe with each model replaced; one that is not in `links` would be looked for elsewhere, so it must be."""
     if isinstance(value, dict):
         return {
-            key: links[part] if key in ("model", "base_model") and isinstance(part, str) else _linked(part, links)
+            key: links[_said(part)] if key in ("model", "base_model") and part is not None else _linked(part, links)
             for key, part in value.items()
         }
     return [_linked(part, links) for part in value] if isinstance(value, list) else value
+
+
+def _said(model: Any) -> str:
+    """`base+adapter`, also where the recipe has the two written out."""
+    if isinstance(model, str):
+        return model
+    return "+".join(model[part]["path"] for part in ("model", "lora") if part in model)
 
 
 def _tasks(config: Mapping[str, Any], base: Path) -> Iterator[Any]:
