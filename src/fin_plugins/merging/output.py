@@ -37,10 +37,10 @@ def written_whole(out: Path) -> Iterator[Path]:
     Raises:
         FinError: it cannot be written, or another process writes it.
     """
-    scratch = out.with_name(f".{out.name}.writing")
+    scratch, lock = (out.with_name(f".{out.name}.{end}") for end in ("writing", "lock"))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
+        with FileLock(lock, timeout=0):
             try:
                 shutil.rmtree(scratch, ignore_errors=True)
                 scratch.mkdir()
@@ -48,7 +48,7 @@ def written_whole(out: Path) -> Iterator[Path]:
                 _take_place(scratch, out)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-        out.with_name(f".{out.name}.lock").unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
     except Timeout as error:
         raise FinError(f"--out {out}: another merge writes there: wait for it, or name another folder") from error
     except OSError as error:

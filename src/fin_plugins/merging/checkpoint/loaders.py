@@ -15,6 +15,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.merging.adapters.factors import Factors, read_factors
 from fin_plugins.merging.checkpoint.whole import whole_checkpoint
 from fin_plugins.merging.model import Expert, Filled
+from fin_plugins.merging.recipes.expand import reference
 
 
 class AdaptedLoader(LazyTensorLoader):
@@ -37,14 +38,34 @@ class AdaptedLoader(LazyTensorLoader):
         return tensor.float() + (change.T if self._factors.transposed else change)
 
 
+class StretchedLoader(LazyTensorLoader):
+    """An expert's tensors with their distance from the base's multiplied, in float32."""
+
+    def __init__(self, expert: LazyTensorLoader, base: LazyTensorLoader, factor: float) -> None:
+        """Take the loader of the expert and that of the base."""
+        super().__init__(expert.index)
+        self._expert, self._base, self._factor = expert, base, factor
+
+    def get_tensor(
+        self, key: str, device: str = "cpu", aliases: list[str] | None = None, raise_on_missing: bool = True
+    ) -> torch.Tensor | None:
+        """One tensor, as far again from the base's."""
+        tensor: torch.Tensor | None = self._expert.get_tensor(key, device, aliases, raise_on_missing)
+        base = self._base.get_tensor(key, device, aliases, raise_on_missing)
+        if tensor is None or base is None or not tensor.is_floating_point():
+            return tensor
+        return base.float() + self._factor * (tensor.float() - base.float())
+
+
 @contextmanager
-def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[LazyTensorLoader]:
+def loaders(filled: Filled, scratch: Path, options: MergeOptions, stretch: float = 1) -> Iterator[LazyTensorLoader]:
     """Have mergekit read the inputs through our loaders, until the block ends.
 
     Args:
         filled: the recipe, filled in.
         scratch: a folder for what cannot be read on the fly.
         options: mergekit's.
+        stretch: what the experts' changes of the base are multiplied with.
 
     Yields:
         The base's loader.
@@ -55,7 +76,10 @@ def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[La
     base = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
     opened: dict[Any, LazyTensorLoader] = {ModelReference.parse(str(filled.base)): base}
     for expert in filled.experts:
-        opened[ModelReference.parse(_reference(expert, filled))] = _loader(expert, filled.base, scratch)
+        loader = _loader(expert, filled.base, scratch)
+        if stretch != 1:
+            loader = StretchedLoader(loader, base, stretch)
+        opened[ModelReference.parse(reference(expert, filled.base))] = loader
     cache = LoaderCache()
     cache.setup(options)
     before = dict(cache.loaders)
@@ -65,10 +89,6 @@ def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[La
     finally:
         cache.loaders.clear()
         cache.loaders.update(before)
-
-
-def _reference(expert: Expert, filled: Filled) -> str:
-    return f"{filled.base}+{expert.path}" if expert.is_adapter else str(expert.path)
 
 
 def _loader(expert: Expert, base: Path, scratch: Path) -> LazyTensorLoader:

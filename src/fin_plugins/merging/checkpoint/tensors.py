@@ -12,6 +12,12 @@ import torch
 from fin_plugins.errors import FinError
 from fin_plugins.merging.model import Filled
 
+# These methods multiply the result's change of the base where the experts' changes are multiplied, but mergekit 0.1.5
+# takes small changes for none: sce weights experts alike where their mean squares sum to less than 1e-6, which is
+# what adapters have; model_stock shortens cosines where the product of two norms is below 1e-6. So they are given
+# changes that are larger by this power of two, and the result's is divided by it.
+_STRETCH = {"sce": 4096.0, "model_stock": 4096.0}
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -53,10 +59,10 @@ def planned(filled: Filled, scratch: Path, device: str = "cpu") -> Iterator[Plan
     from fin_plugins.merging.checkpoint.loaders import loaders
 
     options = MergeOptions(device=device, quiet=True, trust_remote_code=False)
-    with _no_warnings(), torch.no_grad(), loaders(filled, scratch, options) as base:
-        tasks = _tasks(filled, options)
-        _check_names(filled, tasks, base.index.tensor_paths)
-        yield Plan(len(tasks), (_computed(filled, task, base, device) for task in tasks))
+    stretch = _STRETCH.get(filled.method, 1.0)
+    with _no_warnings(), torch.no_grad(), loaders(filled, scratch, options, stretch) as base:
+        tasks = _of_the_base(filled, _tasks(filled, options), base.index.tensor_paths)
+        yield Plan(len(tasks), (_computed(filled, task, base, device, stretch) for task in tasks))
 
 
 def _tasks(filled: Filled, options: Any) -> list[Any]:
@@ -80,19 +86,17 @@ def _tasks(filled: Filled, options: Any) -> list[Any]:
     return tasks
 
 
-def _check_names(filled: Filled, tasks: list[Any], base: Any) -> None:
-    """The result must have the base's tensors, all of them and no others."""
-    planned = {task.tensor_name for task in tasks}
-    if missing := sorted(set(base) - planned):
+def _of_the_base(filled: Filled, tasks: list[Any], base: Any) -> list[Any]:
+    """The tasks for the base's tensors, all of them; mergekit also plans some that older files had."""
+    if missing := sorted(set(base) - {task.tensor_name for task in tasks}):
         raise FinError(
-            f"{filled.base}: mergekit {filled.recipe} would leave out {len(missing)} of its tensors ({missing[0]} …): "
-            "a recipe has to keep all layers, and mergekit has to know the architecture"
+            f"{filled.base}: mergekit would leave out {len(missing)} of its tensors ({missing[0]} …): this version of "
+            "mergekit does not know the architecture as it is saved now"
         )
-    if more := sorted(planned - set(base)):
-        raise FinError(f"{filled.base}: {filled.recipe} would make tensors that it has not ({more[0]} …)")
+    return [task for task in tasks if task.tensor_name in base]
 
 
-def _computed(filled: Filled, task: Any, base: Any, device: str) -> Merged:
+def _computed(filled: Filled, task: Any, base: Any, device: str, stretch: float) -> Merged:
     """One tensor; mergekit's random methods draw from the seed and its name."""
     from mergekit.graph import Executor
 
@@ -104,7 +108,10 @@ def _computed(filled: Filled, task: Any, base: Any, device: str) -> Merged:
         raise FinError(f"{name}: mergekit's {filled.method} cannot merge it ({_first(error)})") from error
     if not bool(torch.isfinite(value).all()):
         raise FinError(f"{name}: the merge is not finite: look at the weights, or leave an expert out")
-    return Merged(name, value, base.get_tensor(name))
+    origin = base.get_tensor(name)
+    if stretch != 1 and value.is_floating_point():
+        value = origin.float() + (value - origin.float()) / stretch
+    return Merged(name, value, origin)
 
 
 @contextmanager

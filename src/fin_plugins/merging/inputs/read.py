@@ -1,5 +1,6 @@
 """Reads and checks what a merge is given: base, experts, and whether they belong together; all faults at once."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from fin_plugins.evaluation.base_match import check_base
 from fin_plugins.merging.inputs.checkpoint import Checkpoint, read_checkpoint
 from fin_plugins.merging.inputs.vocabulary import check_vocabulary
 from fin_plugins.merging.model import Expert
-from fin_plugins.merging.recipes.fill import Models
+from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.scoring.adapters import CONFIG, read_adapter
 
 _SHOWN = 3
@@ -83,8 +84,6 @@ def _layers(folder: Path) -> int:
 
 
 def _expert(flag: str, others: Sequence[Expert]) -> Expert:
-    import re
-
     name, equals, path = flag.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not path:
         raise FinError(f"--expert {flag}: should be NAME=PATH, NAME of letters, digits, '.', '_' and '-'")

@@ -9,7 +9,8 @@ from typing import Any
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.recipes import placeholders as open_places
 from fin_plugins.merging.recipes.check import check_recipe, check_value, method_of
-from fin_plugins.merging.recipes.placeholders import BASE, COUNTED, EXPERT, FIRST, NAMED, SECOND, placeholder
+from fin_plugins.merging.recipes.expand import Models, stands_for, with_models
+from fin_plugins.merging.recipes.placeholders import COUNTED, EXPERT, FIRST, NAMED, SECOND, Placeholder, placeholder
 from fin_plugins.merging.recipes.settings import Setting
 from fin_plugins.merging.recipes.shipped import find
 from fin_plugins.model_check import hint
@@ -24,25 +25,6 @@ class Recipe:
 
     name: str
     file: YamlFile
-
-
-@dataclass(frozen=True)
-class Models:
-    """What the command line names.
-
-    Attributes:
-        base: folder of the base model.
-        base_name: the base as the user named it.
-        layers: number of the base's layers.
-        dtype: of the base's weights.
-        experts: in their order.
-    """
-
-    base: Path
-    base_name: str
-    layers: int
-    dtype: str
-    experts: tuple[Expert, ...]
 
 
 def read_recipe(name_or_path: str) -> Recipe:
@@ -82,6 +64,7 @@ def fill(
         raise Problems([recipe.file.problem(("merge_method",), str(error))]) from error
     findings += check_recipe(data, method, common)
     findings += [((), message) for message in _experts(data, models, method)]
+    findings += _layers(data, models)
     problems = [recipe.file.problem(key, message) for key, message in findings]
     problems += _settings(recipe, settings, method)
     if problems:
@@ -110,6 +93,17 @@ def _numbers(data: dict[str, Any], models: Models, common: Mapping[str, Setting]
             yield key, str(error)
 
 
+def _layers(data: Mapping[str, Any], models: Models) -> Iterator[tuple[Key, str]]:
+    """Whether slices give a model of the base's length: its configuration is taken over."""
+    try:
+        ranges = [piece["sources"][0]["layer_range"] for piece in data["slices"]]
+        count = sum(end - start for start, end in ranges)
+    except (KeyError, TypeError, IndexError, ValueError):  # no slices; or what is wrong with them is said elsewhere
+        return
+    if count != models.layers:
+        yield ("slices",), f"the result would have {count} layers, and the base has {models.layers}: keep all of them"
+
+
 def _put(data: Any, key: Key, value: Any) -> None:
     for part in key[:-1]:
         data = data[part]
@@ -118,7 +112,7 @@ def _put(data: Any, key: Key, value: Any) -> None:
 
 def _experts(data: Mapping[str, Any], models: Models, method: Any) -> Iterator[str]:
     """Whether the recipe and its method take these experts."""
-    used = {found.name for _, value in open_places.in_order(data) if (found := _model(value))}
+    used = {found.name for _, value in open_places.in_order(data) if (found := _place(value)) and found.is_model}
     given = [expert.name for expert in models.experts]
     named = [name.removeprefix(NAMED) for name in used if name.startswith(NAMED)]
     if named and set(named) != set(given):
@@ -141,12 +135,12 @@ def _allowed(method: Any, has_base: bool) -> tuple[int, float]:
     return max(contract.min_inputs - others, contract.min_non_base or 0, 1), min(most, default=float("inf"))
 
 
-def _model(value: Any) -> Any:
+def _place(value: Any) -> Placeholder | None:
+    """The placeholder; None, too, for what is refused elsewhere."""
     try:
-        found = placeholder(value)
+        return placeholder(value)
     except ValueError:
         return None
-    return found if found and found.is_model else None
 
 
 def _settings(recipe: Recipe, settings: Sequence[Setting], method: Any) -> Iterator[Problem]:
@@ -168,7 +162,7 @@ def _settings(recipe: Recipe, settings: Sequence[Setting], method: Any) -> Itera
 
 
 def _open(recipe: Recipe) -> set[str]:
-    found = (placeholder(value) for _, value in open_places.in_order(recipe.file.data) if isinstance(value, str))
+    found = (_place(value) for _, value in open_places.in_order(recipe.file.data))
     return {place.name for place in found if place and not place.is_model} - {*COUNTED}
 
 
@@ -204,7 +198,7 @@ def _filled(
     for setting in settings:
         if setting.expert is not None:
             own[setting.expert][setting.key] = setting.value
-    config = _with_models(data, models, own)
+    config = with_models(data, models, own)
     # What comes from the base's files alone is said once: computing in float32, rounding to the result's type once.
     config |= {"dtype": "float32", "out_dtype": dtype or data.get("out_dtype") or data.get("dtype") or models.dtype}
     of_all = config.get("parameters") or {}
@@ -215,6 +209,9 @@ def _filled(
         replace(expert, parameters={**each, **_own(listed, models, expert), **own[expert.name]})
         for expert in models.experts
     )
+    problems = [recipe.file.problem((), message) for expert in experts for message in _chances(method, expert)]
+    if problems:
+        raise Problems(problems)
     parameters = {name: value for name, value in of_all.items() if name in shared}
     return Filled(recipe.name, method.spec.name, models.base, models.base_name, experts, parameters, config, seed)
 
@@ -222,54 +219,15 @@ def _filled(
 def _own(listed: Mapping[str, dict[str, Any]], models: Models, expert: Expert) -> dict[str, Any]:
     """The parameters at the entry that stands for this expert."""
     for value, parameters in listed.items():
-        if expert in _stands_for(placeholder(value), models):
+        if expert in stands_for(placeholder(value), models):
             return parameters
     return {}
 
 
-def _stands_for(place: open_places.Placeholder | None, models: Models) -> Sequence[Expert]:
-    """The experts that a placeholder stands for; none for the base."""
-    if place is None or place.name == BASE:
-        return ()
-    if place.name == EXPERT:
-        return models.experts
-    if place.name in (FIRST, SECOND):
-        return (models.experts[(FIRST, SECOND).index(place.name)],)
-    return tuple(expert for expert in models.experts if expert.name == place.name.removeprefix(NAMED))
-
-
-def _with_models(data: dict[str, Any], models: Models, own: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    config = deepcopy(data)
-    for level in (config, *config.get("slices", [])):
-        if level.get("base_model") is not None:
-            level["base_model"] = _references(level["base_model"], models)[0][1]
-        for name in ("models", "sources"):
-            if name in level:
-                level[name] = [entry for item in level[name] for entry in _entries(item, models, own)]
-    return config
-
-
-def _entries(item: dict[str, Any], models: Models, own: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for name, reference in _references(item["model"], models):
-        parameters = {**(item.get("parameters") or {}), **own.get(name, {})}
-        rest = {key: deepcopy(value) for key, value in item.items() if key not in ("model", "parameters")}
-        yield {"model": reference, **rest, **({"parameters": parameters} if parameters else {})}
-
-
-def _references(value: str, models: Models) -> list[tuple[str, Any]]:
-    """Name and mergekit's reference of each model that a placeholder stands for; the base has no name."""
-    experts = _stands_for(placeholder(value), models)
-    if not experts:
-        return [("", _reference(str(models.base)))]
-    return [
-        (expert.name, _reference(*((str(models.base), str(expert.path)) if expert.is_adapter else (str(expert.path),))))
-        for expert in experts
-    ]
-
-
-def _reference(model: str, adapter: str | None = None) -> Any:
-    """`base+adapter`; written out where a path has a sign in it that mergekit would split it at."""
-    if not any(sign in path for sign in "+@" for path in (model, adapter or "")):
-        return f"{model}+{adapter}" if adapter else model
-    whole: dict[str, Any] = {"model": {"path": model}}
-    return {**whole, "lora": {"path": adapter}} if adapter else whole
+def _chances(method: Any, expert: Expert) -> Iterator[str]:
+    """What della asks of two parameters together; mergekit says so halfway through."""
+    density, epsilon = (expert.parameters.get(name, 1.0) for name in ("density", "epsilon"))
+    if not (method.spec.name.startswith("della") and all(isinstance(part, int | float) for part in (density, epsilon))):
+        return
+    if density < 1 and not epsilon < density < 1 - epsilon:
+        yield f"{expert.name}: density {density} less and more epsilon {epsilon} should be within 0 and 1"
