@@ -71,7 +71,8 @@ def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:
     _check_device(asked.device)
     prepared = prepare(asked)
     if not asked.as_adapter:
-        check_resources(prepared.inputs.base, len(prepared.filled.experts), prepared.filled.dtype, out)
+        inputs, filled = prepared.inputs, prepared.filled
+        check_resources(inputs.base, inputs.largest_changed, len(filled.experts), filled.dtype, out)
     from fin_plugins.merging.card import write_card
     from fin_plugins.merging.recorded import hashes, record, write_record
 

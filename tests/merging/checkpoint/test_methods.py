@@ -13,7 +13,7 @@ from fin_plugins.merging.recipes.fill import fill, read_recipe
 from fin_plugins.merging.recipes.settings import read_settings
 from fin_plugins.merging.recipes.shipped import shipped
 from tests.merging.checkpoint.references import REFERENCES
-from tests.merging.inputs_made import make_checkpoint, weights
+from tests.merging.inputs_made import make_adapter, make_checkpoint, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -123,6 +123,18 @@ def test_changes_as_small_as_adapters_make_count(recipe: str, size: float, base:
         torch.testing.assert_close(found[name].double() - origin, expected, rtol=0, atol=1.2e-7)
 
 
+@pytest.mark.parametrize("recipe", ["multislerp", "ties", "karcher", "linear"])
+def test_what_no_expert_changes_is_the_bases(
+    recipe: str, base: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    """Three experts: mergekit's multislerp refuses three changes that are nothing."""
+    experts = {**adapters, "c": make_adapter(tmp_path / "c", base, 5)}
+    found, origin = merged(filled(recipe, base, experts), tmp_path), weights(base)
+    for name in ("lm_head.weight", "model.norm.weight", "model.layers.1.mlp.down_proj.weight"):
+        torch.testing.assert_close(found[name], origin[name], rtol=0, atol=0 if recipe != "linear" else 1e-7)
+    assert not torch.equal(found["model.layers.1.mlp.up_proj.weight"], origin["model.layers.1.mlp.up_proj.weight"])
+
+
 def test_layers_are_swapped(base: Path, checkpoints: dict[str, Path], tmp_path: Path) -> None:
     first, second = (weights(checkpoints[name]) for name in ("one", "two"))
     found = merged(filled("layer_swap", base, some("layer_swap", checkpoints)), tmp_path)
@@ -160,8 +172,6 @@ def test_the_seed_alone_decides_the_draw(base: Path, checkpoints: dict[str, Path
 
 @pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"rank_pattern": {"v_proj": 2}}])
 def test_adapters_are_added_as_peft_adds_them(settings: dict[str, Any], base: Path, tmp_path: Path) -> None:
-    from tests.merging.inputs_made import make_adapter
-
     adapter = make_adapter(tmp_path / "adapter", base, 1, **settings)
     found = merged(filled("task_arithmetic", base, {"only": adapter}), tmp_path)
     for name, expected in by_peft(base, adapter).items():
@@ -170,8 +180,6 @@ def test_adapters_are_added_as_peft_adds_them(settings: dict[str, Any], base: Pa
 
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"bias": "lora_only"}, {"modules_to_save": ["o_proj"]}])
 def test_adapters_that_are_no_product_are_added_too(settings: dict[str, Any], base: Path, tmp_path: Path) -> None:
-    from tests.merging.inputs_made import make_adapter
-
     adapter = make_adapter(tmp_path / "adapter", base, 1, **settings)
     found = merged(filled("task_arithmetic", base, {"only": adapter}), tmp_path / "scratch")
     for name, expected in by_peft(base, adapter).items():

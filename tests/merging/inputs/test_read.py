@@ -39,6 +39,8 @@ def test_adapters_and_checkpoints_are_told_apart(
     inputs = read_inputs(str(base), [f"a={adapters['a']}", f"one={checkpoints['one']}"])
     assert [expert.is_adapter for expert in inputs.models.experts] == [True, False]
     assert inputs.models.layers == 4 and inputs.models.dtype == "float32"
+    assert inputs.largest_changed == inputs.base.tensors["lm_head.weight"].size
+    assert read_inputs(str(base), [f"a={adapters['a']}"]).largest_changed == 32 * 48
 
 
 @pytest.mark.parametrize("flag", ["nameless", "=x", "a b=x", "a="])
@@ -134,10 +136,10 @@ def test_paths_that_mergekit_would_split_are_refused(checkpoints: dict[str, Path
 
 def test_room_is_checked_before_any_work(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = read_checkpoint("base", base)
-    resources.check_resources(checkpoint, 2, "float32", tmp_path / "not" / "there")
+    resources.check_resources(checkpoint, 99, 2, "float32", tmp_path / "not" / "there")
     monkeypatch.setattr(resources, "available_memory", lambda: 1 << 20)
     with pytest.raises(FinError, match="of memory are free, and this merge takes"):
-        resources.check_resources(checkpoint, 2, "float32", tmp_path)
+        resources.check_resources(checkpoint, 99, 2, "float32", tmp_path)
     monkeypatch.setattr(resources, "disk_needed", lambda base, dtype: 1 << 60)
     with pytest.raises(FinError, match="are free there, and the result takes 11529215"):
-        resources.check_resources(checkpoint, 2, "float32", tmp_path / "out")
+        resources.check_resources(checkpoint, 99, 2, "float32", tmp_path / "out")

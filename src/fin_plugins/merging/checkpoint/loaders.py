@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ class AdaptedLoader(LazyTensorLoader):
         change = product.to(torch.float32).to(tensor.device).dense()
         return tensor.float() + (change.T if self._factors.transposed else change)
 
+    def changes(self, key: str) -> bool:
+        """Whether the adapter changes this tensor; nothing is read."""
+        return key.endswith(".weight") and key.removesuffix(".weight") in self._factors.scales
+
 
 class StretchedLoader(LazyTensorLoader):
     """An expert's tensors with their distance from the base's multiplied, in float32."""
@@ -57,8 +62,26 @@ class StretchedLoader(LazyTensorLoader):
         return base.float() + self._factor * (tensor.float() - base.float())
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The loaders of base and experts."""
+
+    base: LazyTensorLoader
+    experts: tuple[LazyTensorLoader, ...]
+
+    def unchanged(self, key: str) -> bool:
+        """Whether a tensor is the base's in every expert; of adapters nothing is read for it."""
+        return not any(self._changes(expert, key) for expert in self.experts)
+
+    def _changes(self, expert: LazyTensorLoader, key: str) -> bool:
+        if isinstance(expert, AdaptedLoader):
+            return expert.changes(key)
+        ours, theirs = self.base.get_tensor(key), expert.get_tensor(key)
+        return not torch.equal(ours, theirs)
+
+
 @contextmanager
-def loaders(filled: Filled, scratch: Path, options: MergeOptions, stretch: float = 1) -> Iterator[LazyTensorLoader]:
+def loaders(filled: Filled, scratch: Path, options: MergeOptions, stretch: float = 1) -> Iterator[Opened]:
     """Have mergekit read the inputs through our loaders, until the block ends.
 
     Args:
@@ -68,24 +91,23 @@ def loaders(filled: Filled, scratch: Path, options: MergeOptions, stretch: float
         stretch: what the experts' changes of the base are multiplied with.
 
     Yields:
-        The base's loader.
+        The loaders.
 
     Raises:
         FinError: an adapter cannot be merged.
     """
     base = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
     opened: dict[Any, LazyTensorLoader] = {ModelReference.parse(str(filled.base)): base}
-    for expert in filled.experts:
-        loader = _loader(expert, filled.base, scratch)
-        if stretch != 1:
-            loader = StretchedLoader(loader, base, stretch)
-        opened[ModelReference.parse(reference(expert, filled.base))] = loader
+    experts = tuple(_loader(expert, filled.base, scratch) for expert in filled.experts)
+    for expert, loader in zip(filled.experts, experts, strict=True):
+        stretched = loader if stretch == 1 else StretchedLoader(loader, base, stretch)
+        opened[ModelReference.parse(reference(expert, filled.base))] = stretched
     cache = LoaderCache()
     cache.setup(options)
     before = dict(cache.loaders)
     cache.loaders.update(opened)
     try:
-        yield base
+        yield Opened(base, experts)
     finally:
         cache.loaders.clear()
         cache.loaders.update(before)

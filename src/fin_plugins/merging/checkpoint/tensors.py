@@ -5,18 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fin_plugins.errors import FinError
 from fin_plugins.merging.model import Filled
 
+if TYPE_CHECKING:
+    from fin_plugins.merging.checkpoint.loaders import Opened
+
 # These methods multiply the result's change of the base where the experts' changes are multiplied, but mergekit 0.1.5
 # takes small changes for none: sce weights experts alike where their mean squares sum to less than 1e-6, which is
 # what adapters have; model_stock shortens cosines where the product of two norms is below 1e-6. So they are given
 # changes that are larger by this power of two, and the result's is divided by it.
 _STRETCH = {"sce": 4096.0, "model_stock": 4096.0}
+# All other methods make of inputs that are alike that same tensor, so that nothing need be computed where no expert
+# changed anything, as adapters do not change embeddings; mergekit's multislerp would even refuse to.
+_SCALING = ("linear", "passthrough")
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,9 @@ def planned(filled: Filled, scratch: Path, device: str = "cpu") -> Iterator[Plan
 
     options = MergeOptions(device=device, quiet=True, trust_remote_code=False)
     stretch = _STRETCH.get(filled.method, 1.0)
-    with _no_warnings(), torch.no_grad(), loaders(filled, scratch, options, stretch) as base:
-        tasks = _of_the_base(filled, _tasks(filled, options), base.index.tensor_paths)
-        yield Plan(len(tasks), (_computed(filled, task, base, device, stretch) for task in tasks))
+    with _no_warnings(), torch.no_grad(), loaders(filled, scratch, options, stretch) as opened:
+        tasks = _of_the_base(filled, _tasks(filled, options), opened.base.index.tensor_paths)
+        yield Plan(len(tasks), (_merged(filled, task, opened, device, stretch) for task in tasks))
 
 
 def _tasks(filled: Filled, options: Any) -> list[Any]:
@@ -96,8 +102,20 @@ def _of_the_base(filled: Filled, tasks: list[Any], base: Any) -> list[Any]:
     return [task for task in tasks if task.tensor_name in base]
 
 
-def _computed(filled: Filled, task: Any, base: Any, device: str, stretch: float) -> Merged:
-    """One tensor; mergekit's random methods draw from the seed and its name."""
+def _merged(filled: Filled, task: Any, opened: "Opened", device: str, stretch: float) -> Merged:
+    name = task.tensor_name
+    origin = opened.base.get_tensor(name)
+    whole = origin.float() if origin.is_floating_point() else origin
+    if filled.method not in _SCALING and "models" in filled.config and opened.unchanged(name):
+        return Merged(name, whole, origin)
+    value = _computed(filled, task, device)
+    if stretch != 1 and value.is_floating_point():
+        value = whole + (value - whole) / stretch
+    return Merged(name, value, origin)
+
+
+def _computed(filled: Filled, task: Any, device: str) -> torch.Tensor:
+    """One tensor by mergekit; its random methods draw from the seed and the tensor's name."""
     from mergekit.graph import Executor
 
     name = task.tensor_name
@@ -108,10 +126,8 @@ def _computed(filled: Filled, task: Any, base: Any, device: str, stretch: float)
         raise FinError(f"{name}: mergekit's {filled.method} cannot merge it ({_first(error)})") from error
     if not bool(torch.isfinite(value).all()):
         raise FinError(f"{name}: the merge is not finite: look at the weights, or leave an expert out")
-    origin = base.get_tensor(name)
-    if stretch != 1 and value.is_floating_point():
-        value = origin.float() + (value - origin.float()) / stretch
-    return Merged(name, value, origin)
+    tensor: torch.Tensor = value
+    return tensor
 
 
 @contextmanager

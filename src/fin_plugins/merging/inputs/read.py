@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
-from fin_plugins.evaluation.base_match import check_base
+from fin_plugins.evaluation.base_match import check_base, header_shapes
 from fin_plugins.merging.inputs.checkpoint import Checkpoint, read_checkpoint
 from fin_plugins.merging.inputs.vocabulary import check_vocabulary
 from fin_plugins.merging.model import Expert
 from fin_plugins.merging.recipes.expand import Models
-from fin_plugins.scoring.adapters import CONFIG, read_adapter
+from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter
 
 _SHOWN = 3
+_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,16 @@ class Inputs:
 
     base: Checkpoint
     models: Models
+
+    @property
+    def largest_changed(self) -> int:
+        """How many numbers the largest tensor holds that an expert may change; only headers are read."""
+        sizes = {name: tensor.size for name, tensor in self.base.tensors.items()}
+        if not all(expert.is_adapter for expert in self.models.experts):
+            return max(sizes.values())
+        names = {name for expert in self.models.experts for name in header_shapes(expert.path / WEIGHTS)}
+        changed = {f"{name.partition('.lora_')[0].removeprefix(_PREFIX)}.weight" for name in names if ".lora_" in name}
+        return max((size for name, size in sizes.items() if name in changed), default=max(sizes.values()))
 
 
 def read_inputs(base: str, experts: Sequence[str], *, any_base: bool = False) -> Inputs:

@@ -13,6 +13,7 @@ _OTHER_FILES = 64 << 20  # tokenizer, configuration, card
 _PROGRAM = 600 << 20  # Python with torch and mergekit
 # Copies of one tensor that a method holds at most, beyond one a model: sorting by size takes indices of eight bytes.
 _SCRATCH = 6
+_TAKEN_OVER = 4
 
 
 def disk_needed(base: Checkpoint, dtype: str) -> int:
@@ -20,15 +21,23 @@ def disk_needed(base: Checkpoint, dtype: str) -> int:
     return base.size * BYTES[dtype] + _OTHER_FILES
 
 
-def memory_needed(base: Checkpoint, experts: int, dtype: str) -> int:
-    """Bytes in memory at most: a shard twice (as it grows, and as it is written), one tensor of every input."""
+def memory_needed(base: Checkpoint, largest: int, experts: int, dtype: str) -> int:
+    """Bytes in memory at most: a shard twice (as it grows, and as it is written), one tensor of every input.
+
+    Args:
+        base: the base model.
+        largest: how many numbers the largest tensor holds that an expert changes.
+        experts: how many there are.
+        dtype: of the result.
+    """
     shard = min(SHARD_BYTES, base.size * BYTES[dtype])
-    # Each input, and each one's change of the base.
-    return _PROGRAM + 2 * shard + base.largest * 4 * (2 * (experts + 1) + _SCRATCH)
+    # Of each input, the tensor and its change of the base; a tensor that nobody changes is taken over.
+    tensors = max(largest * (2 * (experts + 1) + _SCRATCH), base.largest * _TAKEN_OVER)
+    return _PROGRAM + 2 * shard + tensors * BYTES["float32"]
 
 
-def check_resources(base: Checkpoint, experts: int, dtype: str, out: Path) -> None:
-    """Check that there is room for the merge.
+def check_resources(base: Checkpoint, largest: int, experts: int, dtype: str, out: Path) -> None:
+    """Check that there is room for the merge; the arguments are those of `memory_needed`, and the result's folder.
 
     Raises:
         FinError: there is not.
@@ -39,7 +48,7 @@ def check_resources(base: Checkpoint, experts: int, dtype: str, out: Path) -> No
             f"--out {out}: {_gb(free)} are free there, and the result takes {_gb(needed)}: free some space, name a "
             "folder on another disk, or a smaller --dtype"
         )
-    needed, memory = memory_needed(base, experts, dtype), available_memory()
+    needed, memory = memory_needed(base, largest, experts, dtype), available_memory()
     if memory is not None and needed > memory:
         raise FinError(
             f"{_gb(memory)} of memory are free, and this merge takes {_gb(needed)} (two shards of the result and one "
