@@ -69,7 +69,7 @@ def _write_shard(file: Path, shapes: dict[str, tuple[int, ...]]) -> None:
 
 
 def make_adapter(folder: Path, base: Path, rank: int, seed: int) -> Path:
-    """A random adapter of all projections, in bfloat16, whose change is about one per cent of the weights."""
+    """A random adapter of all projections, in float32; its change is about one per cent of random weights."""
     torch.manual_seed(seed)
     products = {}
     for file in sorted(base.glob("*.safetensors")):
@@ -77,6 +77,6 @@ def make_adapter(folder: Path, base: Path, rank: int, seed: int) -> Path:
             module = name.removesuffix(".weight")
             if module.endswith(PROJECTIONS):
                 up, down = torch.randn(shape[0], rank), torch.randn(rank, shape[1])
-                products[module] = Product(up * 0.0002 / rank**0.5, down).to(torch.bfloat16)
+                products[module] = Product(up * 0.0002 / rank**0.5, down)
     write_adapter(folder, products, str(base), sorted(PROJECTIONS))
     return folder

@@ -115,6 +115,16 @@ def test_the_base_may_be_one_of_those_averaged(base: Path, experts: dict[str, Pa
     assert distance(weights_of(base, tmp_path / "out"), weighted(base, {experts["one"]: 0.25}), base) < 1e-6
 
 
+def test_an_expert_as_the_base_of_the_arithmetic(base: Path, experts: dict[str, Path], tmp_path: Path) -> None:
+    named = {name: f"{base}+{experts[name]}" for name in ("one", "two")}
+    models = [{"model": named["two"], "parameters": {"weight": 0.3}}]
+    recipe = filled(base, {name: experts[name] for name in named}, config={"models": models})
+    recipe.config["base_model"] = named["one"]
+    merge_as_adapter(recipe, tmp_path / "out")
+    expected = weighted(base, {experts["one"]: 0.7, experts["two"]: 0.3})
+    assert distance(weights_of(base, tmp_path / "out"), expected, base) < 1e-6
+
+
 def test_layers_from_different_experts(base: Path, experts: dict[str, Path], tmp_path: Path) -> None:
     slices = [("one", 0, 1), ("two", 1, 3), ("one", 3, 4)]
     sources = [[{"model": f"{base}+{experts[name]}", "layer_range": [a, b]}] for name, a, b in slices]
@@ -256,3 +266,6 @@ def test_other_orientations_are_not_mixed(base: Path, experts: dict[str, Path], 
     recipe = filled(base, {"one": experts["one"], "other": other}, each=by_weight(one=1, other=1))
     with pytest.raises(FinError, match="experts one and other differ in fan_in_fan_out"):
         merge_as_adapter(recipe, tmp_path / "out")
+    rows = filled(base, {"other": other}, "della", {"other": {"weight": 1, "density": 0.5}})
+    with pytest.raises(FinError, match=r"expert other changes \S+, \d+ x \d+, and .* stores it the other way round"):
+        merge_as_adapter(rows, tmp_path / "out")

@@ -30,7 +30,9 @@ def _task_arithmetic(step: Step) -> dict[str, float]:
     given = _given(step, "weight")
     total = sum(given.values()) if step.shared["normalize"] else 1.0
     factor = step.shared["lambda"] / (total if abs(total) >= 1e-8 else 1.0)  # mergekit does not divide by less
-    return {name: weight * factor for name, weight in given.items()}
+    found = {name: weight * factor for name, weight in given.items()}
+    # The method's base may be an expert: what the others do not count for, it does.
+    return found if step.base in (None, BASE) else {**found, str(step.base): 1 - sum(found.values())}
 
 
 def _average(step: Step) -> dict[str, float]:

@@ -13,7 +13,10 @@ from fin_plugins.merging.adapters.linear import compress, difference
 from fin_plugins.scoring.adapters import Adapter, engine_limits
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MAX_RANK = 512
+"""The largest rank vLLM serves."""
 MAX_RESIDUAL = 0.1
+"""What a rank may leave out of a layer's change unless the user says otherwise, as a share of its norm."""
 # What rounding may cost a layer; 0.2 % is usual for bfloat16.
 _MAX_ROUNDING = 0.003
 
@@ -124,15 +127,11 @@ def check_residuals(layers: Sequence[Layer], most: float, change: Callable[[str]
         return
     named = ", ".join(f"{layer.module} {layer.residual:.0%} at rank {layer.rank}" for layer in worst[:3])
     needed = max(rank_for(change(layer.module), most) for layer in worst[:3])
+    mend = f"pass --rank {needed}" if needed <= MAX_RANK else f"vLLM serves {MAX_RANK} at most, so pass"
     raise FinError(
         f"{len(worst)} of {len(layers)} layers lose more than {most:.0%} of the merged change to the rank: {named}; "
-        f"these need rank {needed}: pass --rank {needed}{_too_wide(needed)}, a larger --max-residual, or merge into a "
-        "checkpoint (without --as-adapter)"
+        f"these need rank {needed}: {mend}, a larger --max-residual, or merge into a checkpoint (without --as-adapter)"
     )
-
-
-def _too_wide(rank: int) -> str:
-    return " (which vLLM does not serve)" if rank > 512 else ""
 
 
 def rank_for(change: torch.Tensor, most: float) -> int:

@@ -10,13 +10,17 @@ from fin_plugins.errors import FinError
 from fin_plugins.merging.adapters.dense import Weights, check_orientation, merged_change, refactor
 from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
 from fin_plugins.merging.adapters.linear import compress, concatenate, is_linear, weights
-from fin_plugins.merging.adapters.measure import MAX_RESIDUAL, AdapterMerge, Layer, check_residuals, rounded
+from fin_plugins.merging.adapters.measure import (
+    MAX_RANK,
+    MAX_RESIDUAL,
+    AdapterMerge,
+    Layer,
+    check_residuals,
+    rounded,
+)
 from fin_plugins.merging.adapters.plan import BASE, Step, plan
 from fin_plugins.merging.adapters.write import target_names, write_adapter
 from fin_plugins.merging.model import Filled
-
-MAX_RANK = 512
-"""The largest rank vLLM serves."""
 
 _INSTEAD = "merge into a checkpoint (without --as-adapter)"
 
