@@ -230,6 +230,12 @@ def test_what_is_missing_on_the_command_line(arguments: tuple[str, ...], said: s
     assert result.exit_code == 2 and said in result.stderr
 
 
+def test_a_missing_library_is_named(base: Path, adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "mergekit" else True)
+    result = typed("ties", "--base", base, *experts(adapters), "--print")
+    assert str(result.exception) == 'mergekit: not installed: `pip install "fin-plugins[merge]"`'
+
+
 def test_recipes_are_listed_and_copied(tmp_path: Path) -> None:
     assert set(json.loads(done("--list", "--json"))) == set(shipped())
     assert "TIES: keeps each expert's largest changes" in done("--list")

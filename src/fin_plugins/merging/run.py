@@ -1,5 +1,6 @@
 """A merge as it is asked for: read, checked, merged, written down."""
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ def prepare(asked: Asked) -> Prepared:
     Raises:
         FinError: all that is wrong with the models, or with the recipe and its settings.
     """
+    _check_installed()
     recipe = read_recipe(asked.recipe)
     inputs = read_inputs(asked.base, asked.experts, any_base=asked.any_base)
     settings = read_settings(asked.sets, asked.weights, [expert.name for expert in inputs.models.experts])
@@ -83,6 +85,12 @@ def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:
         write_card(content, prepared.filled, folder)
         write_record(content, folder)
     return content
+
+
+def _check_installed() -> None:
+    missing = [name for name in ("mergekit", "peft") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FinError(f'{" and ".join(missing)}: not installed: `pip install "fin-plugins[merge]"`')
 
 
 def _check_device(device: str) -> None:

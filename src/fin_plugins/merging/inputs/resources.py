@@ -10,7 +10,7 @@ SHARD_BYTES = 2 << 30
 """Largest file of weights that is written."""
 
 _OTHER_FILES = 64 << 20  # tokenizer, configuration, card
-_PROGRAM = 600 << 20  # Python with torch and mergekit
+_PROGRAM = 800 << 20  # Python with torch and mergekit
 # Copies of one tensor that a method holds at most, beyond one a model: sorting by size takes indices of eight bytes.
 _SCRATCH = 6
 _TAKEN_OVER = 4
