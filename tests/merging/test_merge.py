@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from fin_plugins.cli.main import fin
+from fin_plugins.errors import FinError
 from fin_plugins.merging.recipes.shipped import shipped
 from tests.merging.inputs_made import change, make_adapter, make_base, make_checkpoint, weights
 
@@ -136,6 +137,22 @@ def test_an_adapter_comes_out_where_one_is_asked_for(base: Path, adapters: dict[
     for name, tensor in by_peft(base, out).items():
         torch.testing.assert_close(tensor, whole[name].double(), rtol=0, atol=1e-6)
     assert json.loads((out / "merge.json").read_text(encoding="utf-8"))["result"] == "adapter"
+
+
+def test_all_that_is_wrong_is_said_at_once(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out", "--set", "densty=1", "--weight", "c=1")
+    message = str(typed("ties", "--base", base, *experts(adapters), *out).exception)
+    assert message.startswith("2 problems\n") and "--weight c=1: no expert" in message
+    assert "--set densty=1: ties has no parameter densty (did you mean density?)" in message
+
+
+def test_a_disk_that_takes_nothing_is_named(tmp_path: Path) -> None:
+    from fin_plugins.merging.checkpoint.shards import ShardWriter
+
+    writer = ShardWriter(tmp_path / "gone", 1 << 20)
+    writer.add("one", torch.ones(3))
+    with pytest.raises(FinError, match=r"gone: cannot be written"):
+        writer.close()
 
 
 def test_nothing_is_overwritten_unless_asked(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fin_plugins.merging.output import check_out, written_whole
 from fin_plugins.merging.progress import shown
 from fin_plugins.merging.recipes.fill import fill, read_recipe
 from fin_plugins.merging.recipes.settings import read_settings
+from fin_plugins.yaml_file import Problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,15 @@ def prepare(asked: Asked) -> Prepared:
     _check_installed()
     recipe = read_recipe(asked.recipe)
     inputs = read_inputs(asked.base, asked.experts, any_base=asked.any_base)
-    settings = read_settings(asked.sets, asked.weights, [expert.name for expert in inputs.models.experts])
-    return Prepared(inputs, fill(recipe, inputs.models, settings, dtype=asked.dtype, seed=asked.seed))
+    names = [expert.name for expert in inputs.models.experts]
+    settings, wrong = read_settings(asked.sets, asked.weights, names)
+    try:
+        filled = fill(recipe, inputs.models, settings, dtype=asked.dtype, seed=asked.seed)
+    except Problems as error:
+        raise Problems([*wrong, *error.problems]) from error
+    if wrong:
+        raise Problems(wrong)
+    return Prepared(inputs, filled)
 
 
 def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:

@@ -38,7 +38,9 @@ PARAMETERS = {
 def filled(recipe: str, base: Path, experts: dict[str, Path], *sets: str, seed: int = 0) -> Filled:
     listed = tuple(Expert(name, path, (path / "adapter_config.json").is_file()) for name, path in experts.items())
     models = Models(base, str(base), 4, "float32", listed)
-    return fill(read_recipe(recipe), models, read_settings(sets, (), list(experts)), seed=seed)
+    settings, problems = read_settings(sets, (), list(experts))
+    assert not problems
+    return fill(read_recipe(recipe), models, settings, seed=seed)
 
 
 def merged(filled: Filled, folder: Path) -> dict[str, torch.Tensor]:

@@ -1,20 +1,22 @@
 """Filling recipes in: what comes out, and everything that can be wrong, with its line."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fin_plugins.errors import FinError
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.recipes.expand import Models
-from fin_plugins.merging.recipes.fill import fill, read_recipe
+from fin_plugins.merging.recipes.fill import Recipe, fill, read_recipe
 from fin_plugins.merging.recipes.placeholders import evaluate, placeholder
 from fin_plugins.merging.recipes.settings import read_settings
 from fin_plugins.merging.recipes.shipped import listed, shipped
+from fin_plugins.yaml_file import Problems, parse_yaml
 
 BASE = Path("/models/base")
 TIES = (
@@ -34,7 +36,10 @@ def models(*names: str, adapters: bool = True) -> Models:
 
 
 def filled(recipe: str, *names: str, sets: tuple[str, ...] = (), weights: tuple[str, ...] = (), **rest: Any) -> Filled:
-    return fill(read_recipe(recipe), models(*names), read_settings(sets, weights, names), **rest)
+    changes, problems = read_settings(sets, weights, names)
+    if problems:
+        raise Problems(problems)
+    return fill(read_recipe(recipe), models(*names), changes, **rest)
 
 
 def written(folder: Path, text: str) -> str:
@@ -200,6 +205,29 @@ def test_della_needs_room_on_both_sides() -> None:
 def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(FinError, match=r"tiess: no such file or shipped recipe \(did you mean ties\?\)"):
         read_recipe("tiess")
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 40) | st.floats() | st.sampled_from(sorted({*TIES.split(), "a"})),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["model", "models", "slices", "sources", "parameters", "weight", "layer_range", "value"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["base_model", "models", "slices", "parameters", "dtype", "merge_method"]), _VALUES)
+def test_any_recipe_is_filled_or_refused(key: str, value: Any) -> None:
+    data = yaml.safe_load(TIES) | {key: value}
+    file = parse_yaml(yaml.safe_dump(data).encode(), "recipe.yaml")
+    with suppress(FinError):
+        assert fill(Recipe("any", file), models("a", "b")).config["merge_method"] == data["merge_method"]
 
 
 @given(st.text(max_size=20))

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
+
+from fin_plugins.errors import FinError
 
 _INDEX = "model.safetensors.index.json"
 
@@ -22,7 +25,11 @@ class ShardWriter:
         self._shards: list[list[str]] = []
 
     def add(self, name: str, tensor: torch.Tensor) -> None:
-        """Take a tensor, already in the type it is to have."""
+        """Take a tensor, already in the type it is to have.
+
+        Raises:
+            FinError: the folder cannot be written.
+        """
         size = tensor.numel() * tensor.element_size()
         if self._held and self._size + size > self._limit:
             self._flush()
@@ -45,7 +52,10 @@ class ShardWriter:
             (self._folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
     def _flush(self) -> None:
-        save_file(self._held, self._part(len(self._shards)), metadata={"format": "pt"})
+        try:
+            save_file(self._held, self._part(len(self._shards)), metadata={"format": "pt"})
+        except (OSError, SafetensorError) as error:
+            raise FinError(f"{self._folder}: cannot be written ({error}): free some space or change --out") from error
         self._shards.append(list(self._held))
         self._held = {}
         self._size = 0

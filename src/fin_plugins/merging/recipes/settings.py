@@ -29,7 +29,9 @@ class Setting:
         return Problem(self.place, 0, 0, "", message)
 
 
-def read_settings(sets: Iterable[str], weights: Iterable[str], experts: Sequence[str]) -> list[Setting]:
+def read_settings(
+    sets: Iterable[str], weights: Iterable[str], experts: Sequence[str]
+) -> tuple[list[Setting], list[Problem]]:
     """Settings as typed behind `--set` and `--weight`; a later one of the same key wins.
 
     Args:
@@ -37,8 +39,8 @@ def read_settings(sets: Iterable[str], weights: Iterable[str], experts: Sequence
         weights: `EXPERT=VALUE`.
         experts: names of the experts there are.
 
-    Raises:
-        Problems: all that are not of this form, or name an expert that is not there.
+    Returns:
+        The settings, and what is wrong with those that are not of this form or name an expert that is not there.
     """
     found: dict[tuple[str | None, str], Setting] = {}
     problems: list[Problem] = []
@@ -48,9 +50,7 @@ def read_settings(sets: Iterable[str], weights: Iterable[str], experts: Sequence
             found[setting.expert, setting.key] = setting
         except Problems as error:
             problems += error.problems
-    if problems:
-        raise Problems(problems)
-    return list(found.values())
+    return list(found.values()), problems
 
 
 def _read(flag: str, text: str, experts: Sequence[str]) -> Setting:
