@@ -15,6 +15,8 @@ from fin_plugins.scoring.adapters import Adapter, engine_limits
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_RANK = 512
 """The largest rank vLLM serves."""
+# What two real adapters of rank 16 (SmolLM2-135M) lose: slerp, nuslerp, multislerp and karcher under 1 % at rank 32;
+# at density 0.5 ties 31 % there and 21 % at rank 128, dare_ties 44 % at 128, ram 4 % at 128.
 MAX_RESIDUAL = 0.1
 """What a rank may leave out of a layer's change unless the user says otherwise, as a share of its norm."""
 # What rounding may cost a layer; 0.2 % is usual for bfloat16.
