@@ -81,8 +81,7 @@ def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:
     _check_device(asked.device)
     prepared = prepare(asked)
     if not asked.as_adapter:
-        inputs, filled = prepared.inputs, prepared.filled
-        check_resources(inputs.base, inputs.largest_changed, len(filled.experts), filled.dtype, out)
+        _check_room(prepared, out)
     from fin_plugins.merging.card import write_card
     from fin_plugins.merging.recorded import hashes, record, write_record
 
@@ -93,6 +92,14 @@ def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:
         write_card(content, prepared.filled, folder)
         write_record(content, folder)
     return content
+
+
+def _check_room(prepared: Prepared, out: Path) -> None:
+    from fin_plugins.merging.checkpoint.whole import is_for_peft
+
+    inputs, experts = prepared.inputs, prepared.filled.experts
+    by_peft = sum(map(is_for_peft, experts))
+    check_resources(inputs.base, inputs.largest_changed, len(experts), prepared.filled.dtype, out, by_peft)
 
 
 def _check_installed() -> None:

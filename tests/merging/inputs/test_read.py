@@ -137,9 +137,13 @@ def test_paths_that_mergekit_would_split_are_refused(checkpoints: dict[str, Path
 def test_room_is_checked_before_any_work(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = read_checkpoint("base", base)
     resources.check_resources(checkpoint, 99, 2, "float32", tmp_path / "not" / "there")
+    assert (
+        resources.disk_needed(checkpoint, "float32", 2)
+        == 3 * 4 * checkpoint.size + resources.disk_needed(checkpoint, "bfloat16") - 2 * checkpoint.size
+    )
     monkeypatch.setattr(resources, "available_memory", lambda: 1 << 20)
     with pytest.raises(FinError, match="of memory are free, and this merge takes"):
         resources.check_resources(checkpoint, 99, 2, "float32", tmp_path)
-    monkeypatch.setattr(resources, "disk_needed", lambda base, dtype: 1 << 60)
+    monkeypatch.setattr(resources, "disk_needed", lambda *_: 1 << 60)
     with pytest.raises(FinError, match="are free there, and the result takes 11529215"):
         resources.check_resources(checkpoint, 99, 2, "float32", tmp_path / "out")

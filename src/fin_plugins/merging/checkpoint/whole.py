@@ -12,6 +12,15 @@ from fin_plugins.scoring.adapters import read_config
 _MERGEABLE = ("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters")
 
 
+def is_for_peft(expert: Expert) -> bool:
+    """Whether the expert is an adapter that may need PEFT: two factors do not hold all of its change."""
+    if not expert.is_adapter:
+        return False
+    config = read_config(expert.name, expert.path)
+    init, bias = config.get("init_lora_weights", True), config.get("bias", "none")
+    return isinstance(init, str) or bias != "none" or any(config.get(setting) for setting in _MERGEABLE)
+
+
 def whole_checkpoint(expert: Expert, base: Path, scratch: Path, reason: FinError) -> Path:
     """Write the base with the adapter added, in float32; the whole model is in memory for it.
 
@@ -28,10 +37,7 @@ def whole_checkpoint(expert: Expert, base: Path, scratch: Path, reason: FinError
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    config = read_config(expert.name, expert.path)
-    init = config.get("init_lora_weights", True)
-    special = isinstance(init, str) or config.get("bias", "none") != "none"
-    if not special and not any(config.get(setting) for setting in _MERGEABLE):
+    if not is_for_peft(expert):
         raise reason
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
     try:

@@ -16,12 +16,12 @@ _SCRATCH = 6
 _TAKEN_OVER = 4
 
 
-def disk_needed(base: Checkpoint, dtype: str) -> int:
-    """Bytes of the result."""
-    return base.size * BYTES[dtype] + _OTHER_FILES
+def disk_needed(base: Checkpoint, dtype: str, by_peft: int = 0) -> int:
+    """Bytes of the result, and of what is there for a while: each expert in float32 that PEFT has to add."""
+    return base.size * (BYTES[dtype] + by_peft * BYTES["float32"]) + _OTHER_FILES
 
 
-def memory_needed(base: Checkpoint, largest: int, experts: int, dtype: str) -> int:
+def memory_needed(base: Checkpoint, largest: int, experts: int, dtype: str, by_peft: int = 0) -> int:
     """Bytes in memory at most: a shard twice (as it grows, and as it is written), one tensor of every input.
 
     Args:
@@ -29,30 +29,33 @@ def memory_needed(base: Checkpoint, largest: int, experts: int, dtype: str) -> i
         largest: how many numbers the largest tensor holds that an expert changes.
         experts: how many there are.
         dtype: of the result.
+        by_peft: how many experts PEFT has to add to the whole base, one after another.
     """
     shard = min(SHARD_BYTES, base.size * BYTES[dtype])
     # Of each input, the tensor and its change of the base; a tensor that nobody changes is taken over.
     tensors = max(largest * (2 * (experts + 1) + _SCRATCH), base.largest * _TAKEN_OVER)
-    return _PROGRAM + 2 * shard + tensors * BYTES["float32"]
+    merging = 2 * shard + tensors * BYTES["float32"]
+    return _PROGRAM + max(merging, 2 * base.size * BYTES["float32"] if by_peft else 0)
 
 
-def check_resources(base: Checkpoint, largest: int, experts: int, dtype: str, out: Path) -> None:
+def check_resources(base: Checkpoint, largest: int, experts: int, dtype: str, out: Path, by_peft: int = 0) -> None:
     """Check that there is room for the merge; the arguments are those of `memory_needed`, and the result's folder.
 
     Raises:
         FinError: there is not.
     """
-    needed, free = disk_needed(base, dtype), shutil.disk_usage(_there(out)).free
+    needed, free = disk_needed(base, dtype, by_peft), shutil.disk_usage(_there(out)).free
     if needed > free:
         raise FinError(
             f"--out {out}: {_gb(free)} are free there, and the result takes {_gb(needed)}: free some space, name a "
             "folder on another disk, or a smaller --dtype"
         )
-    needed, memory = memory_needed(base, largest, experts, dtype), available_memory()
+    needed, memory = memory_needed(base, largest, experts, dtype, by_peft), available_memory()
     if memory is not None and needed > memory:
         raise FinError(
             f"{_gb(memory)} of memory are free, and this merge takes {_gb(needed)} (two shards of the result and one "
-            "tensor of every input): end other programs, or merge fewer experts at once"
+            "tensor of every input; the whole model for an adapter that is no plain LoRA): end other programs, or "
+            "merge fewer experts at once"
         )
 
 
