@@ -5,16 +5,19 @@
     python benchmarks/merge.py --shapes tiny --times 1          # seconds
 
 The experts are random adapters of all projections. The sides take turns, each in a process of its own, start-up
-included. Peak memory is the resident size, files mapped into memory included. Bytes written are the result's, and for
-plain mergekit those of the experts that it writes out as checkpoints first, too. `error` is how far the merged change
-is from the exact one in what was written, as `fin merge` says it; mergekit does not.
+included ('of it merging' leaves it out). Peak memory is the resident size, files mapped into memory included. Bytes
+written are the result's, and for plain mergekit those of the experts, which it writes out as checkpoints first, too.
+`error` is how far the merged change is from the exact one in what was written, as `fin merge` says it; mergekit does
+not.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
+import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -28,10 +31,11 @@ OURS, CHECKPOINT, PLAIN = "fin merge --as-adapter", "fin merge", "mergekit-yaml"
 
 @dataclass(frozen=True)
 class Side:
-    """What one way of merging took: its cost, the bytes it wrote, the error of what it wrote."""
+    """What one way of merging took: its cost, the bytes it wrote; by its own record seconds of merging and error."""
 
     cost: Cost
     bytes: int
+    merging: float
     error: float
 
 
@@ -80,7 +84,7 @@ def _measure(folder: Path, shape: str, options: argparse.Namespace) -> dict[str,
         for name, command in commands.items():
             found[name].append(_once(folder, command))
             print(f"{shape}: {name}, {found[name][-1].cost.wall:.1f} s", file=sys.stderr, flush=True)
-    return {name: Side(median([one.cost for one in runs]), *_same(runs)) for name, runs in found.items()}
+    return {name: _typical(runs) for name, runs in found.items()}
 
 
 def _commands(folder: Path, base: str, experts: dict[str, Path]) -> dict[str, list[str | Path]]:
@@ -104,31 +108,35 @@ def _once(folder: Path, command: list[str | Path]) -> Side:
     (folder / "out").mkdir()
     cost = run(command, {"HF_HUB_OFFLINE": "1"})
     written = sum(file.stat().st_size for file in (folder / "out").rglob("*") if file.is_file())
-    return Side(cost, written, _error(folder / "out" / "merged"))
+    return Side(cost, written, *_recorded(folder / "out" / "merged"))
 
 
-def _error(merged: Path) -> float:
-    """As `merge.json` has it; NaN where there is none."""
+def _recorded(merged: Path) -> tuple[float, float]:
+    """Seconds of merging alone, and the error, as `merge.json` has them; NaN where there is none."""
     file = merged / "merge.json"
-    record = json.loads(file.read_text()) if file.is_file() else {}
-    error = record.get("rounding", record.get("error_of_change", {}).get("overall"))
-    return float("nan") if error is None else float(error)
+    if not file.is_file():
+        return math.nan, math.nan
+    record = json.loads(file.read_text())
+    error = record["rounding"] if "rounding" in record else record["error_of_change"]["overall"]
+    return float(record["seconds"]), float(error)
 
 
-def _same(runs: list[Side]) -> tuple[int, float]:
-    return max(one.bytes for one in runs), max(one.error for one in runs)
+def _typical(runs: list[Side]) -> Side:
+    merging = statistics.median(one.merging for one in runs)
+    return Side(median([one.cost for one in runs]), runs[0].bytes, merging, runs[0].error)
 
 
 def _print(shape: str, options: argparse.Namespace, found: dict[str, Side]) -> None:
     print(f"{shape}: {options.experts} adapters of rank {options.rank}, bfloat16, medians of {options.times}\n")
-    print("| way | wall | ÷ | CPU | peak memory | ÷ | written | ÷ | error |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("| way | wall | ÷ | of it merging | CPU | peak memory | ÷ | written | ÷ | error |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     first = found[OURS]
     for name, side in found.items():
         cost = side.cost
-        error = f"{side.error:.2%}" if side.error == side.error else "–"
+        known = not math.isnan(side.merging)
+        merging, error = (f"{side.merging:.1f} s", f"{side.error:.2%}") if known else ("–", "–")
         print(
-            f"| `{name}` | {cost.wall:.1f} s | {cost.wall / first.cost.wall:.2f} | {cost.cpu:.1f} s | "
+            f"| `{name}` | {cost.wall:.1f} s | {cost.wall / first.cost.wall:.2f} | {merging} | {cost.cpu:.1f} s | "
             f"{cost.mib:,.0f} MiB | {cost.mib / first.cost.mib:.2f} | "
             f"{side.bytes / 1e6:,.1f} MB | {side.bytes / first.bytes:.1f} | {error} |"
         )
