@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from fin_plugins.cli.merge_search import search
+
 
 class _SameName(click.Context):
     """The context of a command that is called by its group's name."""
@@ -36,6 +38,9 @@ class _Group(click.Group):
 @click.group(cls=_Group, add_help_option=False, context_settings={"ignore_unknown_options": True})
 def command() -> None:
     """From adapters or checkpoints to one merged model."""
+
+
+command.add_command(search)
 
 
 @click.command("recipe", cls=_Merge)
@@ -90,6 +95,7 @@ def _merge(
       fin merge ties --base BASE --expert a=PATH --expert b=PATH --set density=0.3 --weight a=0.7 --out merged
       fin merge task_arithmetic --base BASE --expert a=PATH --expert b=PATH --as-adapter --out merged
       fin merge ties --copy my.yaml                  # then edit it, and: fin merge my.yaml …
+      fin merge search --help                        # looks for the weights of a merge of adapters
 
     DIR gets the checkpoint with the base's tokenizer and chat template, README.md and merge.json. A KEY is one that
     the recipe leaves open, or any parameter of its method; NAME.KEY is for one expert. A VALUE is YAML: a list goes
