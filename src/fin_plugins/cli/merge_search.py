@@ -152,7 +152,7 @@ def _told(found: "Found") -> str:
     lines.append(f"  {outcome(found.config.floor, found.study)}")
     lines += [f"  {found.seconds:.1f} s a candidate"] if found.seconds is not None else []
     lines.append("  study.md has all of them, pareto.svg shows them, study.jsonl is what the search goes on from")
-    if found.best:
-        path = found.folder / "best"
+    path = found.folder / "best"
+    if path.is_dir():
         lines.append(f"next: fin eval --model fin_hf --model_args pretrained=BASE --adapter best={path} --tasks …")
     return "\n".join(lines)

@@ -47,7 +47,8 @@ def outcome(floor: Floor, study: Study) -> str:
     """Which candidate won, in a sentence."""
     best = choice.best(study.candidates, floor)
     if best is not None:
-        return f"Best: candidate {best.candidate}, {weights(best)}: seen {best.seen.value:.3f}."
+        merge = "" if any(best.weights.values()) else " That is the base alone: there is no merge to write."
+        return f"Best: candidate {best.candidate}, {weights(best)}: seen {best.seen.value:.3f}.{merge}"
     near = choice.nearest(study.candidates, floor)
     return (
         f"No candidate keeps the floor. Nearest: candidate {near.candidate}, {weights(near)}: seen "

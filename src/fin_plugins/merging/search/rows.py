@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ def read_rows(config: SearchConfig, base: Path) -> SearchRows:
     chat = _chat(config, lm)
     found: dict[str, list[TrainingTask]] = {}
     for name, expert in config.experts.items():
+        for given in expert.tasks:
+            _check_seen(given, _seen(given))
         loaded = load_tasks(expert.tasks)
         found[name] = [_checked(task, given) for given in expert.tasks for task in loaded[given]]
     _check_once(found)
@@ -77,12 +80,10 @@ def _checked(task: TrainingTask, given: str) -> TrainingTask:
     Raises:
         FinError: it is marked as unseen, or is tested on the rows that it calls validation.
     """
-    if task.seen is False:
-        raise FinError(
-            f"tasks: {task.name}: marked as unseen: it is there to show what merging does to a task that nothing was "
-            "chosen by; name tasks that the experts were trained on"
-        )
-    definition = _definition(task.name, given)
+    _check_seen(task.name, task.seen)
+    definition = _definition(given) or _definition(task.name)
+    if not definition:
+        raise FinError(f"tasks: {task.name} has no file that says which rows are its test rows: name the task's YAML")
     validation, test = (definition.get(f"{split}_split") for split in ("validation", "test"))
     if not validation:
         raise FinError(f"tasks: {task.name} has no validation rows to compare merges by: its file names no split")
@@ -91,21 +92,44 @@ def _checked(task: TrainingTask, given: str) -> TrainingTask:
     return task
 
 
-def _definition(name: str, given: str) -> Mapping[str, Any]:
-    """What the task's file says; the loaded task no longer knows its test split."""
-    from lm_eval.tasks import TaskManager
+def _check_seen(name: str, seen: bool | None) -> None:
+    if seen is False:
+        raise FinError(
+            f"tasks: {name}: marked as unseen: it is there to show what merging does to a task that nothing was "
+            "chosen by; name tasks that the experts were trained on"
+        )
+
+
+def _seen(given: str) -> bool | None:
+    """What a task's file says, before any row is loaded; None where it does not say, or for a group."""
+    fin = (_definition(given).get("metadata") or {}).get("fin") or {}
+    return fin.get("seen") if isinstance(fin, dict) else None
+
+
+def _definition(name: str) -> Mapping[str, Any]:
+    """What a task's file says, which is more than the loaded task knows; empty for a group or an unknown name."""
+    from lm_eval.tasks._index import Kind
     from lm_eval.tasks._yaml_loader import load_yaml
+
+    if Path(name).suffix in (".yaml", ".yml"):
+        return dict(load_yaml(Path(name), resolve_func=False))
+    entry = _index(name).get(name)
+    return dict(load_yaml(entry.yaml_path, resolve_func=False)) if entry and entry.kind == Kind.TASK else {}
+
+
+def _index(name: str) -> Mapping[str, Any]:
+    """lm-eval's index of our tasks, or where the name is none of them, of all."""
+    ours = _manager(include_defaults=False).task_index
+    return ours if name in ours else _manager(include_defaults=True).task_index  # type: ignore[no-any-return]
+
+
+@cache
+def _manager(*, include_defaults: bool) -> Any:
+    from lm_eval.tasks import TaskManager
 
     from fin_plugins.locations import task_folder
 
-    if Path(given).suffix in (".yaml", ".yml"):
-        return dict(load_yaml(Path(given), resolve_func=False))
-    ours = TaskManager(include_defaults=False, include_path=str(task_folder()))
-    index = ours.task_index if name in ours.task_index else TaskManager().task_index
-    file = index[name].yaml_path if name in index else None
-    if not file:
-        raise FinError(f"tasks: {name} has no file that says which rows are its test rows: name the task's own YAML")
-    return dict(load_yaml(file, resolve_func=False))
+    return TaskManager(include_defaults=include_defaults, include_path=str(task_folder()))
 
 
 def _check_once(found: Mapping[str, list[TrainingTask]]) -> None:

@@ -166,7 +166,7 @@ def _write(found: Found, name: str) -> None:
     write_report(found.folder, name, found.config, found.study)
     plot(found.folder, name, found.config, found.study)
     best, config = found.best, found.config
-    if best is None:
+    if best is None or not any(best.weights.values()):
         shutil.rmtree(found.folder / BEST, ignore_errors=True)  # of an earlier study
         return
     asked = Asked(

@@ -91,25 +91,32 @@ def opened(folder: Path, header: Mapping[str, Any], *, fresh: bool = False) -> I
     Raises:
         FinError: the study there is of something else, is damaged or in use, or the folder cannot be written.
     """
-    lock = FileLock(folder / f".{FILE}.lock", timeout=0)
+    lock = _locked(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        study = _opened(folder / FILE, header, fresh)
-    except Timeout as error:
-        raise FinError(f"{folder}: another search writes there: wait for it, or name another output") from error
-    except OSError as error:
-        raise FinError(f"{folder}: cannot be written ({error.strerror or error}): change output") from error
-    try:
-        yield study
+        yield _opened(folder / FILE, header, fresh)
     finally:
         lock.release()
 
 
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / f".{FILE}.lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise FinError(f"{folder}: another search writes there: wait for it, or name another output") from error
+    except OSError as error:
+        raise FinError(f"{folder}: cannot be written ({error.strerror or error}): change output") from error
+    return lock
+
+
 def _opened(file: Path, header: Mapping[str, Any], fresh: bool) -> Study:
-    if fresh or not file.exists() or not _whole_lines(file):
-        _begin(file, header)
-    return _read(file, header)
+    try:
+        if fresh or not file.exists() or not _whole_lines(file):
+            _begin(file, header)
+        return _read(file, header)
+    except OSError as error:
+        raise FinError(f"{file}: cannot be read or written ({error.strerror or error}): change output") from error
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
