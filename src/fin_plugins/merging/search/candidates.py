@@ -97,6 +97,6 @@ def _runs(process: str) -> bool:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return False
-    except (ValueError, OSError):  # of another user, or not ours
+    except (ValueError, OverflowError, OSError):  # of another user, or not ours
         return True
     return True

@@ -12,6 +12,7 @@ from fin_plugins.merging.search.candidates import Stack, check_writable, read_st
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.merging.search.method import Method, read_method
 from fin_plugins.merging.search.rows import SearchRows, read_rows
+from fin_plugins.merging.search.samplers import proposals
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS
 
 # What changes no score: how far the search goes, where things lie (files count by their content).
@@ -49,6 +50,7 @@ def prepare(config: SearchConfig) -> Prepared:
     Raises:
         FinError: all that is wrong with the models, with the recipe, or with a task.
     """
+    next(proposals(config))  # a sampler that is not installed says so before anything is written
     flags = [f"{name}={expert.path}" for name, expert in config.experts.items()]
     models = read_inputs(config.base, flags, any_base=config.any_base).models
     method = read_method(config, models)
@@ -63,19 +65,14 @@ def _header(config: SearchConfig, method: Method, rows: SearchRows) -> dict[str,
     batch = {"batch_size": config.batch_size}
     arguments = {**config.model_args, "pretrained": str(method.models.base)}
     device = device_of(config.model, config.device)
+    experts = method.models.experts
     return {
         "config": config.model_dump(mode="json", exclude=dict(_NO_PART)),
         "recipe": digest(method.recipe.file.data),
-        "experts": {
-            one.name: hash_files([one.path / CONFIG, one.path / WEIGHTS], one.path) for one in _experts(method)
-        },
+        "experts": {one.name: hash_files([one.path / CONFIG, one.path / WEIGHTS], one.path) for one in experts},
         "rows": rows.hashes(),
         "model": {**ingredients(config.model, arguments, None, batch, device), "searching": _versions(config)},
     }
-
-
-def _experts(method: Method) -> Any:
-    return method.models.experts
 
 
 def _versions(config: SearchConfig) -> dict[str, str]:
