@@ -9,6 +9,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.merging.adapters.factors import Factors, Product
 from fin_plugins.merging.adapters.plan import BASE, Step
+from fin_plugins.merging.planning import stretch
 
 # Methods that look at the experts' changes alone, once a base is named: adding the same matrix to all inputs adds it to
 # the result. They are given the changes themselves, and the base is not read.
@@ -18,10 +19,6 @@ _OF_THE_CHANGES = frozenset(
         *("della", "della_linear", "sce", "ram", "ramplus_tl", "model_stock", "nuslerp", "multislerp"),
     }
 )
-# Twice the changes give twice the result there, but for ram and its threshold. mergekit 0.1.5 takes squares below 1e-6
-# for none in sce and model_stock, and adapters are as small as that: the changes are enlarged by a power of two.
-_LARGER = 4096.0
-_NOT_LARGER = frozenset({"ram", "ramplus_tl"})
 # Up to this many rows or columns (or for a rank near them) the exact factors cost less than a second.
 _SMALL = 1024
 
@@ -80,7 +77,7 @@ def merged_change(
             (merged,) = merge_methods.get(step.method)((group,), parameters={**step.shared, **step.own})
         except (ValueError, TypeError, RuntimeError) as error:
             raise FinError(f"{step.weight}: {step.method} refuses its inputs ({error}): mend the recipe") from error
-    change: torch.Tensor = (merged.float() - origin) / _enlarged(step)
+    change: torch.Tensor = (merged.float() - origin) / stretch(step.method)
     if not bool(change.isfinite().all()):
         raise FinError(f"{step.weight}: {step.method} gives NaN or infinity: change the recipe's parameters")
     return change
@@ -97,11 +94,7 @@ def _input(step: Step, name: str, experts: Mapping[str, Factors], origin: torch.
     product = experts[name].product(step.module) if name != BASE else None
     if product is None:
         return origin
-    return origin + _enlarged(step) * product.to(torch.float32).to(origin.device).dense()
-
-
-def _enlarged(step: Step) -> float:
-    return _LARGER if _of_the_changes(step) and step.method not in _NOT_LARGER else 1.0
+    return origin + stretch(step.method) * product.to(torch.float32).to(origin.device).dense()
 
 
 def _of_the_changes(step: Step) -> bool:

@@ -18,7 +18,7 @@ from fin_plugins.merging.adapters.measure import (
     check_residuals,
     rounded,
 )
-from fin_plugins.merging.adapters.plan import BASE, Step, plan
+from fin_plugins.merging.adapters.plan import Step, plan
 from fin_plugins.merging.adapters.write import target_names, write_adapter
 from fin_plugins.merging.model import Filled
 
@@ -145,10 +145,7 @@ def _check_alike(experts: list[Factors]) -> None:
 def _steps(merge: _Merge) -> list[Step]:
     """The steps for the tensors that an expert changes, after checks of all."""
     filled = merge.filled
-    names: dict[str, str] = {}
-    for base in (str(filled.base), filled.base_name):
-        names |= {base: BASE} | {f"{base}+{expert.path}": expert.name for expert in filled.experts}
-    steps = {step.module: step for step in plan(filled.config, filled.base, names)}
+    steps = {step.module: step for step in plan(filled)}
     if is_linear(filled.method):
         for step in steps.values():
             weights(step)

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from mergekit.common import ModelReference
 from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
-from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 
 from fin_plugins.errors import FinError
 from fin_plugins.merging.adapters.factors import Factors, read_factors
 from fin_plugins.merging.checkpoint.whole import whole_checkpoint
 from fin_plugins.merging.model import Expert, Filled
+from fin_plugins.merging.planning import read_through, stretch
 from fin_plugins.merging.recipes.expand import reference
 
 
@@ -81,14 +81,13 @@ class Opened:
 
 
 @contextmanager
-def loaders(filled: Filled, scratch: Path, options: MergeOptions, stretch: float = 1) -> Iterator[Opened]:
+def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[Opened]:
     """Have mergekit read the inputs through our loaders, until the block ends.
 
     Args:
         filled: the recipe, filled in.
         scratch: a folder for what cannot be read on the fly.
         options: mergekit's.
-        stretch: what the experts' changes of the base are multiplied with.
 
     Yields:
         The loaders.
@@ -99,18 +98,12 @@ def loaders(filled: Filled, scratch: Path, options: MergeOptions, stretch: float
     base = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
     opened: dict[Any, LazyTensorLoader] = {ModelReference.parse(str(filled.base)): base}
     experts = tuple(_loader(expert, filled.base, scratch) for expert in filled.experts)
+    larger = stretch(filled.method)
     for expert, loader in zip(filled.experts, experts, strict=True):
-        stretched = loader if stretch == 1 else StretchedLoader(loader, base, stretch)
+        stretched = loader if larger == 1 else StretchedLoader(loader, base, larger)
         opened[ModelReference.parse(reference(expert, filled.base))] = stretched
-    cache = LoaderCache()
-    cache.setup(options)
-    before = dict(cache.loaders)
-    cache.loaders.update(opened)
-    try:
+    with read_through(opened, options):
         yield Opened(base, experts)
-    finally:
-        cache.loaders.clear()
-        cache.loaders.update(before)
 
 
 def _loader(expert: Expert, base: Path, scratch: Path) -> LazyTensorLoader:

@@ -1,6 +1,5 @@
 """The merged tensors, one after another, in float32: planned and computed by mergekit."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,16 +10,12 @@ import torch
 
 from fin_plugins.errors import FinError
 from fin_plugins.merging.model import Filled
+from fin_plugins.merging.planning import first_line, no_warnings, stretch, tensor_tasks
 
 if TYPE_CHECKING:
     from fin_plugins.merging.checkpoint.loaders import Opened
 
-# These methods multiply the result's change of the base where the experts' changes are multiplied, but mergekit 0.1.5
-# takes small changes for none: sce weights experts alike where their mean squares sum to less than 1e-6, which is
-# what adapters have; model_stock shortens cosines where the product of two norms is below 1e-6. So they are given
-# changes that are larger by this power of two, and the result's is divided by it.
-_STRETCH = {"sce": 4096.0, "model_stock": 4096.0}
-# All other methods make of inputs that are alike that same tensor, so that nothing need be computed where no expert
+# All methods but these make of inputs that are alike that same tensor, so that nothing need be computed where no expert
 # changed anything, as adapters do not change embeddings; mergekit's multislerp would even refuse to.
 _SCALING = ("linear", "passthrough")
 
@@ -65,31 +60,9 @@ def planned(filled: Filled, scratch: Path, device: str = "cpu") -> Iterator[Plan
     from fin_plugins.merging.checkpoint.loaders import loaders
 
     options = MergeOptions(device=device, quiet=True, trust_remote_code=False)
-    stretch = _STRETCH.get(filled.method, 1.0)
-    with _no_warnings(), torch.no_grad(), loaders(filled, scratch, options, stretch) as opened:
-        tasks = _of_the_base(filled, _tasks(filled, options), opened.base.index.tensor_paths)
-        yield Plan(len(tasks), (_merged(filled, task, opened, device, stretch) for task in tasks))
-
-
-def _tasks(filled: Filled, options: Any) -> list[Any]:
-    from mergekit.architecture import get_architecture_info
-    from mergekit.config import MergeConfiguration
-    from mergekit.plan import MergePlanner
-    from transformers import AutoConfig
-
-    # Rounding to the result's type is ours: what is lost by it is measured.
-    asked = {key: value for key, value in filled.config.items() if key != "out_dtype"}
-    try:
-        config = MergeConfiguration.model_validate(asked)
-        # All inputs have the base's tensors, so its architecture is theirs; of an adapter mergekit would not know any.
-        alone = MergeConfiguration.model_validate({"models": [{"model": str(filled.base)}], "merge_method": "linear"})
-        shape = AutoConfig.from_pretrained(filled.base, trust_remote_code=False, local_files_only=True)
-        planner = MergePlanner(config, get_architecture_info(alone, options), options, shape)
-        # Of the plan for a file, what computes each tensor; the one for memory cannot be made (mergekit 0.1.5).
-        tasks = [task for task in planner.plan_to_disk(out_path="") if hasattr(task, "tensor_task")]
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise FinError(f"{filled.recipe}: mergekit does not take it for {filled.base} ({_first(error)})") from error
-    return tasks
+    with no_warnings(), torch.random.fork_rng(), torch.no_grad(), loaders(filled, scratch, options) as opened:
+        tasks = _of_the_base(filled, tensor_tasks(filled, options), opened.base.index.tensor_paths)
+        yield Plan(len(tasks), (_merged(filled, task, opened, device) for task in tasks))
 
 
 def _of_the_base(filled: Filled, tasks: list[Any], base: Any) -> list[Any]:
@@ -102,15 +75,15 @@ def _of_the_base(filled: Filled, tasks: list[Any], base: Any) -> list[Any]:
     return [task for task in tasks if task.tensor_name in base]
 
 
-def _merged(filled: Filled, task: Any, opened: "Opened", device: str, stretch: float) -> Merged:
+def _merged(filled: Filled, task: Any, opened: "Opened", device: str) -> Merged:
     name = task.tensor_name
     origin = opened.base.get_tensor(name)
     whole = origin.float() if origin.is_floating_point() else origin
     if filled.method not in _SCALING and "models" in filled.config and opened.unchanged(name):
         return Merged(name, whole, origin)
     value = _computed(filled, task, device)
-    if stretch != 1 and value.is_floating_point():
-        value = whole + (value - whole) / stretch
+    if (larger := stretch(filled.method)) != 1 and value.is_floating_point():
+        value = whole + (value - whole) / larger
     return Merged(name, value, origin)
 
 
@@ -123,24 +96,8 @@ def _computed(filled: Filled, task: Any, device: str) -> torch.Tensor:
     try:
         ((_, value),) = Executor([task.tensor_task], math_device=torch.device(device)).run(quiet=True)
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise FinError(f"{name}: mergekit's {filled.method} cannot merge it ({_first(error)})") from error
+        raise FinError(f"{name}: mergekit's {filled.method} cannot merge it ({first_line(error)})") from error
     if not bool(torch.isfinite(value).all()):
         raise FinError(f"{name}: the merge is not finite: look at the weights, or leave an expert out")
     tensor: torch.Tensor = value
     return tensor
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Mergekit warns, through the root logger, of architectures that it works out by itself."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _first(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
