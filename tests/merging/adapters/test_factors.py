@@ -77,7 +77,7 @@ def test_each_module_changes_as_peft_merges_it(settings: dict[str, Any], base: P
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"use_dora": True}, "DoRA, whose change depends on the norms"),
+        ({"use_dora": True}, "it has DoRA, which two factors do not hold"),
         ({"bias": "all"}, "bias='all' replaces the base's own biases"),
         ({"lora_bias": True}, "a bias beside the LoRA weights"),
         ({"modules_to_save": ["lm_head"]}, "whole modules of its own"),
@@ -98,7 +98,7 @@ def test_what_peft_trains_beside_the_factors_is_refused(
     "settings, message",
     [
         ({"use_bdlora": {"nblocks": 2}}, "block-diagonal LoRA"),
-        ({"use_qalora": True}, "pooled inputs"),
+        ({"use_qalora": True}, r"QALoRA \(use_qalora\)"),
         ({"layer_replication": [[0, 1], [0, 2]]}, "repeated layers"),
         ({"kasa_config": {}}, None),
         ({"kasa_config": {"beta": 1}}, "a cut of the base's weights"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.servable import BY_TOKEN, CHANGES_THE_BASE, INITS_THAT_KEEP_THE_BASE, PEFT_ONLY
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter, read_config
 
 PREFIX = "base_model.model."
@@ -17,20 +18,11 @@ _INSTEAD = "merge into a checkpoint (without --as-adapter)"
 
 # Settings of PEFT under which the change of the weights is not the scaled product of the two factors alone.
 _REFUSED = {
-    "use_dora": "DoRA, whose change depends on the norms of the base's columns",
-    "lora_bias": "a bias beside the LoRA weights (lora_bias)",
-    "modules_to_save": "whole modules of its own (modules_to_save)",
-    "trainable_token_indices": "embeddings of its own for some tokens (trainable_token_indices)",
+    **PEFT_ONLY,
+    **CHANGES_THE_BASE,
+    **BY_TOKEN,
     "target_parameters": "factors of bare parameters (target_parameters)",
-    "use_bdlora": "block-diagonal LoRA (use_bdlora)",
-    "use_qalora": "pooled inputs (use_qalora)",
-    "layer_replication": "repeated layers (layer_replication)",
-    "kasa_config": "a cut of the base's weights (KaSA)",
-    "alora_invocation_tokens": "activation by tokens of the prompt (aLoRA)",
-    "arrow_config": "routing between adapters (Arrow)",
 }
-# All other named initialisations take something out of the base's own weights when PEFT loads the adapter.
-_INITS_THAT_KEEP_THE_BASE = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,7 @@ def _check_settings(name: str, folder: Path, config: Mapping[str, Any]) -> None:
     if config.get("bias", "none") != "none":
         raise _refusal(name, folder / CONFIG, f"bias={config['bias']!r} replaces the base's own biases")
     init = config.get("init_lora_weights", True)
-    if isinstance(init, str) and init.lower() not in _INITS_THAT_KEEP_THE_BASE:
+    if isinstance(init, str) and init.lower() not in INITS_THAT_KEEP_THE_BASE:
         mend = "save it with PEFT's path_initial_model_for_weight_conversion, which makes it a plain LoRA"
         raise _refusal(
             name, folder / CONFIG, f"init_lora_weights={init!r} takes it out of the base's own weights", mend
