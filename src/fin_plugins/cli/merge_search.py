@@ -135,6 +135,7 @@ def _plain(found: "Found") -> dict[str, Any]:
     candidates = found.study.candidates
     return {
         "folder": str(found.folder),
+        "sample": found.sample,
         "candidates": len(candidates),
         "base": found.study.base,
         "best": found.best.model_dump() if found.best else None,
@@ -145,11 +146,12 @@ def _plain(found: "Found") -> dict[str, Any]:
 
 
 def _told(found: "Found") -> str:
-    from fin_plugins.merging.search.report import outcome
+    from fin_plugins.merging.search.report import SAMPLE, outcome
 
     base = found.study.base or {}
     lines = [f"{found.folder}: {len(found.study.candidates)} candidates; base {sum(base.values()) / len(base):.3f}"]
     lines.append(f"  {outcome(found.config.floor, found.study)}")
+    lines += [f"  {SAMPLE}"] if found.sample else []
     lines += [f"  {found.seconds:.1f} s a candidate"] if found.seconds is not None else []
     lines.append("  study.md has all of them, pareto.svg shows them, study.jsonl is what the search goes on from")
     path = found.folder / "best"

@@ -64,6 +64,7 @@ def test_no_test_row_is_read_or_sent(tmp_path: Path, shipped: dict[str, Any], mo
         sent = Sent(patch)
         done = search(tmp_path, shipped)
     assert done.exit_code == 0, done.output
+    assert "no benchmark" in done.stdout and "no benchmark" in (tmp_path / "study" / "study.md").read_text()
     assert sent.tried and all("validation" in splits and "test" not in splits for splits in sent.tried)
     for name in ("fomc", "fpb", "fiqa", "headline", "finred", "argument", "deal", "causal"):
         splits = read_rows(name).splits  # the guard is down again

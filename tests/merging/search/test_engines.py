@@ -70,6 +70,7 @@ def test_scratch_folders_of_killed_searches_are_removed(monkeypatch: pytest.Monk
     monkeypatch.setattr(candidates, "_RAM", tmp_path)
     left = tmp_path / f"fin-search-{2**31 - 1}-abc"  # no process has such a number
     (left / "1").mkdir(parents=True)
-    with scratch_folder() as folder, scratch_folder() as other:
+    with scratch_folder(1) as folder, scratch_folder(1) as other, scratch_folder(1 << 60) as elsewhere:
         assert folder.parent == other.parent == tmp_path and folder.is_dir() and not left.exists()
+        assert elsewhere.parent != tmp_path and elsewhere.is_dir()
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.write import target_names, write_adapter
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.recipes.expand import Models
-from fin_plugins.scoring.adapters import Adapter, read_adapter
+from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_adapter
 
 _RAM = Path("/dev/shm")  # noqa: S108 (a file system in memory, where Linux has one)
 _PREFIX = "fin-search-"
@@ -37,6 +37,12 @@ class Stack:
     def modules(self) -> list[str]:
         """All modules that an expert changes."""
         return sorted({module for expert in self.experts.values() for module in expert.scales})
+
+    @property
+    def room(self) -> int:
+        """Bytes of two candidates in float32, at most."""
+        # Experts may be saved in half of that; the last candidate goes when the next one is there.
+        return 4 * sum((expert.path / WEIGHTS).stat().st_size for expert in self.experts.values())
 
     def columns(self, module: str, factors: Mapping[str, float]) -> torch.Tensor:
         """Of the factors side by side, the number that each column is multiplied by."""
@@ -78,12 +84,13 @@ def check_writable(filled: Filled, scratch: Path) -> None:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """An empty folder for adapters that are soon gone: in memory where there is such a file system.
+def scratch_folder(room: int) -> Iterator[Path]:
+    """An empty folder for adapters that are soon gone; what a killed search left is removed.
 
-    What a killed search left there is removed.
+    Args:
+        room: bytes they take; where a file system in memory has as many, the folder is there.
     """
-    ram = _RAM.is_dir() and os.access(_RAM, os.W_OK)
+    ram = _RAM.is_dir() and os.access(_RAM, os.W_OK) and shutil.disk_usage(_RAM).free > room
     parent = _RAM if ram else Path(tempfile.gettempdir())
     for left in parent.glob(f"{_PREFIX}*"):
         if not _runs(left.name.removeprefix(_PREFIX).partition("-")[0]):

@@ -56,7 +56,7 @@ def prepare(config: SearchConfig) -> Prepared:
     method = read_method(config, models)
     stack = read_stack(models)
     rows = read_rows(config, models.base)
-    with scratch_folder() as scratch:
+    with scratch_folder(stack.room) as scratch:
         check_writable(method.filled({name: each.high or each.low for name, each in config.ranges().items()}), scratch)
     return Prepared(method, stack, rows, _header(config, method, rows))
 

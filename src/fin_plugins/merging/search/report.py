@@ -12,9 +12,13 @@ from fin_plugins.training.report.record import write_text
 FILE = "study.md"
 
 
-def write_report(folder: Path, name: str, config: SearchConfig, study: Study) -> None:
-    """Write the table, the best candidates first."""
-    write_text(folder / FILE, "\n".join(_lines(name, config, study)) + "\n")
+SAMPLE = "Embedded sample rows (FIN_DATA=sample): no benchmark, and no ground to choose a merge by."
+
+
+def write_report(folder: Path, name: str, config: SearchConfig, study: Study, *, sample: bool) -> None:
+    """Write the table, the best candidates first; `sample` is for embedded rows, and said."""
+    lines = _lines(name, config, study)
+    write_text(folder / FILE, "\n".join([next(lines), *(["", f"**{SAMPLE}**"] if sample else []), *lines]) + "\n")
 
 
 def _lines(name: str, config: SearchConfig, study: Study) -> Iterator[str]:

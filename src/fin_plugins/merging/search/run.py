@@ -32,12 +32,14 @@ class Found:
         config: what was searched.
         study: all candidates.
         seconds: a candidate took, on average; None where none was scored in this run.
+        sample: whether there are embedded rows among those scored, so that nothing is a benchmark.
     """
 
     folder: Path
     config: SearchConfig
     study: Study
     seconds: float | None
+    sample: bool
 
     @property
     def best(self) -> Candidate | None:
@@ -78,7 +80,7 @@ def search(configured: Configured, *, fresh: bool = False, progress: Progress = 
         prepared = prepare(config)
         with opened(folder, prepared.header, fresh=fresh) as study:
             seconds = _go_on(config, prepared, study, progress)
-            found = Found(folder, config, study, seconds)
+            found = Found(folder, config, study, seconds, sample="sample" in prepared.rows.origin.values())
             _write(found, configured.name)
     return found
 
@@ -149,7 +151,7 @@ def _scorer(config: SearchConfig, prepared: Prepared) -> Iterator[Any]:
     from fin_plugins.merging.search.engines import start_engine
     from fin_plugins.merging.search.scored import Scorer
 
-    with scratch_folder() as scratch:
+    with scratch_folder(prepared.stack.room) as scratch:
         engine = start_engine(config, prepared.stack, scratch)
         try:
             yield Scorer(engine, prepared.method, prepared.rows, config.metric)
@@ -163,7 +165,7 @@ def _write(found: Found, name: str) -> None:
     from fin_plugins.merging.search.plot import plot
     from fin_plugins.merging.search.report import write_report
 
-    write_report(found.folder, name, found.config, found.study)
+    write_report(found.folder, name, found.config, found.study, sample=found.sample)
     plot(found.folder, name, found.config, found.study)
     best, config = found.best, found.config
     if best is None or not any(best.weights.values()):
