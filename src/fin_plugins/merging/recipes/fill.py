@@ -14,7 +14,7 @@ from fin_plugins.merging.recipes.placeholders import COUNTED, EXPERT, FIRST, NAM
 from fin_plugins.merging.recipes.settings import Setting
 from fin_plugins.merging.recipes.shipped import find
 from fin_plugins.model_check import hint
-from fin_plugins.training.files.shipped import config_name
+from fin_plugins.shipped import config_name
 from fin_plugins.yaml_file import Problem, Problems, YamlFile, read_yaml
 from fin_plugins.yaml_nodes import Key
 
