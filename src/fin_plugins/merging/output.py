@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fin_plugins.errors import FinError
+from fin_plugins.modes import give_usual_mode
 
 
 def check_out(out: Path, *, force: bool) -> None:
@@ -45,6 +46,7 @@ def written_whole(out: Path) -> Iterator[Path]:
                 shutil.rmtree(scratch, ignore_errors=True)
                 scratch.mkdir()
                 yield scratch
+                give_usual_mode(scratch)
                 _take_place(scratch, out)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
