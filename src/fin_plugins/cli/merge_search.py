@@ -3,13 +3,15 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from fin_plugins.merging.search.read import Configured
-    from fin_plugins.merging.search.run import Estimate, Found, Progress
+    from fin_plugins.merging.search.run import Found, Progress
     from fin_plugins.merging.search.study import Candidate
 
 
@@ -60,18 +62,14 @@ def search(
     from fin_plugins.merging.search.read import read_search
 
     read = read_search(file, [*settings, *([f"output={json.dumps(output)}"] if output is not None else [])])
-    if dry_run:
-        from fin_plugins.merging.search.run import estimate
-
-        found = estimate(read)
-        click.echo(json.dumps(vars(found), ensure_ascii=False) if as_json else _estimated(found))
-        return
     try:
-        result = _searched(read, fresh)
+        # What libraries print on the way may not stand in front of the JSON.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            text = _estimated(read, as_json) if dry_run else _searched(read, fresh, as_json)
     except KeyboardInterrupt:
         click.echo("fin merge search: stopped; the same command goes on from there", err=True)
         sys.exit(130)  # as a shell has it for Ctrl-C
-    click.echo(json.dumps(_plain(result), indent=1, ensure_ascii=False) if as_json else _told(result))
+    click.echo(text)
 
 
 def _list(as_json: bool) -> None:
@@ -93,14 +91,36 @@ def _copy(file: str | None, to: str) -> None:
     click.echo(f"{target}: edit it, then run `fin merge search {target}`")
 
 
-def _searched(read: "Configured", fresh: bool) -> "Found":
-    from fin_plugins.merging.progress import shown
+def _estimated(read: "Configured", as_json: bool) -> str:
+    from fin_plugins.merging.search.run import estimate
+
+    found = estimate(read)
+    if as_json:
+        return json.dumps(vars(found), ensure_ascii=False)
+    mean = sum(found.base.values()) / len(found.base)
+    minutes = found.seconds * found.candidates / 60
+    return (
+        f"{found.candidates} candidates, {found.passes} rows and prompts each at most; the base scores {mean:.3f}\n"
+        f"about {found.seconds:.1f} s a candidate, {minutes:.1f} min in all; nothing was written"
+    )
+
+
+def _searched(read: "Configured", fresh: bool, as_json: bool) -> str:
     from fin_plugins.merging.search.run import search as run
 
-    if not sys.stderr.isatty():
-        return run(read, fresh=fresh, progress=_lines(read.config.count))
-    with shown("candidates") as bar:
-        return run(read, fresh=fresh, progress=lambda done, last: bar(done, read.config.count))
+    found = run(read, fresh=fresh, shown=_shown)
+    return json.dumps(_plain(found), indent=1, ensure_ascii=False) if as_json else _told(found)
+
+
+@contextmanager
+def _shown(count: int) -> "Iterator[Progress]":
+    from fin_plugins.merging.progress import shown
+
+    if sys.stderr.isatty():
+        with shown("candidates") as bar:
+            yield lambda done, last: bar(done, count)
+    else:
+        yield _lines(count)
 
 
 def _lines(count: int) -> "Progress":
@@ -118,15 +138,6 @@ def _lines(count: int) -> "Progress":
         print(f"fin merge search: {line}", file=sys.stderr, flush=True)
 
     return tell
-
-
-def _estimated(found: "Estimate") -> str:
-    mean = sum(found.base.values()) / len(found.base)
-    minutes = found.seconds * found.candidates / 60
-    return (
-        f"{found.candidates} candidates, {found.passes} rows and prompts each at most; the base scores {mean:.3f}\n"
-        f"about {found.seconds:.1f} s a candidate, {minutes:.1f} min in all; nothing was written"
-    )
 
 
 def _plain(found: "Found") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which candidate wins, against a plain reading of the rules."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fin_plugins.merging.search import choice
@@ -19,6 +19,7 @@ def made(values: list[tuple[float, float, float]]) -> list[Candidate]:
     ]
 
 
+@settings(deadline=None)
 @given(figures)
 def test_the_best_keeps_both_floors_and_none_that_does_is_better(values: list[tuple[float, float, float]]) -> None:
     candidates, floor = made(values), Floor(leave_out=-0.1, divergence=0.5)
@@ -33,12 +34,14 @@ def test_the_best_keeps_both_floors_and_none_that_does_is_better(values: list[tu
     assert all(choice.broken(near, floor) <= choice.broken(one, floor) for one in candidates)
 
 
+@settings(deadline=None)
 @given(figures)
 def test_without_a_floor_the_highest_wins(values: list[tuple[float, float, float]]) -> None:
     best = choice.best(made(values), Floor())
     assert best is not None and best.seen.value == max(seen for seen, _, _ in values)
 
 
+@settings(deadline=None)
 @given(figures)
 def test_the_front_is_what_no_other_beats_in_both(values: list[tuple[float, float, float]]) -> None:
     front = {(one.seen.value, one.leave_out.value) for one in choice.front(made(values))}

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fin_plugins.data import guard
@@ -55,6 +55,7 @@ def test_the_divergence_of_a_model_from_itself_is_zero(world: World, prepared: P
 probabilities = st.lists(st.floats(0.01, 1), min_size=5, max_size=5)
 
 
+@settings(deadline=None)
 @given(probabilities, probabilities, st.integers(1, 5))
 def test_few_tokens_give_at_most_the_exact_divergence(first: list[float], second: list[float], known: int) -> None:
     p, q = ([value / sum(values) for value in values] for values in (first, second))

@@ -42,7 +42,7 @@ def test_the_planted_weights_are_found(world: World) -> None:
 def test_scores_are_those_of_merges_made_one_by_one(world: World, tmp_path: Path) -> None:
     assert world.search("checked", candidates=2).exit_code == 0
     base = {task: accuracy(world, None, task) for task in ("first", "second")}
-    assert max(base.values()) < 0.9
+    assert min(base.values()) < 0.5
     for number, line in enumerate(world.study("checked")):
         whole = merged(world, line["weights"], tmp_path / f"whole{number}")
         for task in ("first", "second"):

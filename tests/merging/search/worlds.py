@@ -9,8 +9,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from fin_plugins.cli.main import fin
-from fin_plugins.scoring.adapters import read_adapter
-from tests.evaluation.making import adapter
+from tests.merging.inputs_made import make_adapter
 
 LABELS = ("a", "b", "c", "d")
 PLANTED = {"one": 0.75, "two": 0.25}
@@ -88,8 +87,8 @@ def make_world(folder: Path, base: Path) -> World:
     """Two random experts, and tasks whose gold labels are what their planted merge answers."""
     folder.mkdir()
     world = World(folder, base)
-    adapter(folder / "one", base, 6.0, r=4, lora_alpha=16)
-    adapter(folder / "two", base, 5.0, r=3, lora_alpha=12, target_modules=["q_proj", "up_proj", "down_proj"])
+    make_adapter(folder / "one", base, 1, r=4, lora_alpha=960)
+    make_adapter(folder / "two", base, 2, r=3, lora_alpha=720, target_modules=["q_proj", "up_proj", "down_proj"])
     (folder / "rows.py").write_text(LOADER)
     texts = {split: {task: _texts(split, task) for task in ("first", "second")} for split in ("validation", "test")}
     gold = {task: planted_answers(world, listed) for task, listed in texts["validation"].items()}
@@ -145,8 +144,3 @@ def answers(base: Path, folder: Path | None, texts: Sequence[str]) -> list[int]:
                 scores.append(float(logits.gather(-1, whole[0, len(prompt) :, None]).sum()))
             found.append(max(range(len(LABELS)), key=scores.__getitem__))
     return found
-
-
-def adapter_of(folder: Path) -> Any:
-    """The adapter in a folder."""
-    return read_adapter(folder.name, folder)

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ BEST = "best"
 
 Progress = Callable[[int, Candidate | None], None]
 """Told how many candidates are done, and the last one; None before the first of this run."""
+Shown = Callable[[int], AbstractContextManager[Progress]]
+"""Shows progress while candidates are scored; given how many there are."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,17 @@ class Estimate:
     base: dict[str, float]
 
 
-def search(configured: Configured, *, fresh: bool = False, progress: Progress = lambda done, last: None) -> Found:
+def _unseen(count: int) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda done, last: None)
+
+
+def search(configured: Configured, *, fresh: bool = False, shown: Shown = _unseen) -> Found:
     """Search, or go on with a search that was stopped.
 
     Args:
         configured: the search file.
         fresh: throw away what is there.
-        progress: told when the engine runs, and after every candidate.
+        shown: shows how far the search is.
 
     Raises:
         FinError: something is wrong with the file, models, rows, or with the study that is there.
@@ -79,7 +85,7 @@ def search(configured: Configured, *, fresh: bool = False, progress: Progress = 
     with guard.test_rows_closed():
         prepared = prepare(config)
         with opened(folder, prepared.header, fresh=fresh) as study:
-            seconds = _go_on(config, prepared, study, progress)
+            seconds = _go_on(config, prepared, study, shown)
             found = Found(folder, config, study, seconds, sample="sample" in prepared.rows.origin.values())
             _write(found, configured.name)
     return found
@@ -103,7 +109,7 @@ def estimate(configured: Configured) -> Estimate:
     return Estimate(config.count, passes, taken * passes / (rows + len(prepared.rows.prompts)), base)
 
 
-def _go_on(config: SearchConfig, prepared: Prepared, study: Study, progress: Progress) -> float | None:
+def _go_on(config: SearchConfig, prepared: Prepared, study: Study, shown: Shown) -> float | None:
     """Score the candidates that are still to be scored."""
     proposed = proposals(config)
     done = len(study.candidates)
@@ -114,14 +120,15 @@ def _go_on(config: SearchConfig, prepared: Prepared, study: Study, progress: Pro
         base = scorer.base()
         if study.base is None:
             study.add_base(base)
-        progress(done, None)
         start = time.monotonic()
-        for number in range(done, config.count):
-            candidate = scorer.candidate(number, weights)
-            study.add(candidate)
-            progress(number + 1, candidate)
-            if number + 1 < config.count:
-                weights = proposed.send(choice.value(candidate, config.floor))
+        with shown(config.count) as progress:
+            progress(done, None)
+            for number in range(done, config.count):
+                candidate = scorer.candidate(number, weights)
+                study.add(candidate)
+                progress(number + 1, candidate)
+                if number + 1 < config.count:
+                    weights = proposed.send(choice.value(candidate, config.floor))
         return (time.monotonic() - start) / (config.count - done)
 
 
