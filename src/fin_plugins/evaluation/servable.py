@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 # All other named initialisations take something out of the base's own weights when PEFT loads the adapter (see
 # vllm/lora/peft_helper.py): only PEFT can serve those, and then neither the base nor another adapter beside them.
-_INITS_THAT_KEEP_THE_BASE = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+INITS_THAT_KEEP_THE_BASE = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 _MERGE = "merge it into the base with PEFT's merge_and_unload and pass the result as pretrained="
 
 # Settings that PEFT serves beside other adapters and vLLM does not.
-_PEFT_ONLY = {
+PEFT_ONLY = {
     "use_dora": "DoRA",
     "lora_bias": "a bias beside the LoRA weights (lora_bias)",
     "modules_to_save": "whole modules of its own (modules_to_save)",
@@ -25,12 +25,12 @@ _PEFT_ONLY = {
     "use_qalora": "QALoRA (use_qalora)",
 }
 # Settings that change the model they are loaded into, for the base and all other adapters too.
-_CHANGES_THE_BASE = {
+CHANGES_THE_BASE = {
     "layer_replication": "repeated layers (layer_replication)",
     "kasa_config": "a cut of the base's weights (KaSA)",
 }
 # Settings whose effect depends on the tokens, so that they can neither be merged nor scored label by label.
-_BY_TOKEN = {
+BY_TOKEN = {
     "alora_invocation_tokens": "activation by tokens of the prompt (aLoRA)",
     "arrow_config": "routing between adapters (Arrow)",
 }
@@ -54,7 +54,7 @@ def check_servable(adapter: Adapter, engine: str = "fin_vllm") -> None:
     config = read_config(adapter.name, adapter.path)
     _check_shared_base(adapter, config)
     if engine != "fin_hf":
-        for setting, feature in _PEFT_ONLY.items():
+        for setting, feature in PEFT_ONLY.items():
             if config.get(setting):
                 _refuse_for_vllm(adapter, feature)
     names = []
@@ -74,14 +74,14 @@ def check_servable(adapter: Adapter, engine: str = "fin_vllm") -> None:
 
 def _check_shared_base(adapter: Adapter, config: dict[str, Any]) -> None:
     """What cannot be served beside a base that has to stay as it is, by whatever engine."""
-    for setting, feature in _CHANGES_THE_BASE.items():
+    for setting, feature in CHANGES_THE_BASE.items():
         if config.get(setting):
             _refuse(adapter, f"{feature} changes the base's own weights", _MERGE)
-    for setting, feature in _BY_TOKEN.items():
+    for setting, feature in BY_TOKEN.items():
         if config.get(setting):
             _refuse(adapter, f"{feature} is not served", "score it alone with --model hf and peft=FOLDER")
     init = config.get("init_lora_weights", True)
-    if isinstance(init, str) and init.lower() not in _INITS_THAT_KEEP_THE_BASE:
+    if isinstance(init, str) and init.lower() not in INITS_THAT_KEEP_THE_BASE:
         _refuse(
             adapter,
             f"init_lora_weights={init!r} takes the adapter out of the base's own weights when it is loaded",

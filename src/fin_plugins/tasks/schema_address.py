@@ -1,5 +1,3 @@
 """Where editors find the JSON Schema of task files."""
 
 ADDRESS = "https://raw.githubusercontent.com/fin-plugins/fin-plugins/main/schema/task.schema.json"
-FOR_EDITORS = "# yaml-language-server:"
-"""How a line begins that is for editors only."""

@@ -86,7 +86,8 @@ def main() -> None:
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.training.files.shipped import about, shipped
+    from fin_plugins.shipped import about
+    from fin_plugins.training.files.shipped import shipped
 
     listed = {name: about(file) for name, file in shipped().items()}
     if as_json:

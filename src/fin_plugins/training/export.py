@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.modes import give_usual_mode
 
 # Left by transformers' trainer: Python pickles, which nobody should have to trust.
 _PICKLES = ("*.bin", "*.pt", "*.pth")
@@ -21,6 +22,7 @@ def take_over(scratch: Path, folder: Path) -> None:
         for pattern in _PICKLES:
             for pickle in scratch.glob(pattern):
                 pickle.unlink()
+        give_usual_mode(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         # The configuration last: a folder without it is no model to anybody.
         for file in sorted(scratch.iterdir(), key=lambda file: (file.name.endswith("config.json"), file.name)):

@@ -8,6 +8,8 @@ from typing import Any
 
 from fin_plugins.locations import task_folder
 from fin_plugins.model_check import Finding, hint
+from fin_plugins.shipped import is_file as is_file
+from fin_plugins.shipped import is_folder as is_folder
 from fin_plugins.yaml_nodes import Key
 
 _NAME = re.compile(r"^(?:task|group):[ \t]*([\w.-]+)[ \t]*$", re.MULTILINE)
@@ -33,22 +35,6 @@ def check_names(data: dict[str, Any]) -> list[Finding]:
     if isinstance(data.get("replay"), str):
         found += [(("replay",), message) for message in _replay(data["replay"])]
     return found
-
-
-def is_file(text: str) -> bool:
-    """Whether the text names a file; False, too, for what no file can be named."""
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def is_folder(text: str) -> bool:
-    """Whether the text names a folder; False, too, for what none can be named."""
-    try:
-        return Path(text).is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 @cache

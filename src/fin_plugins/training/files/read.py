@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.model_check import check
+from fin_plugins.shipped import config_name
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.files import overrides as changing
 from fin_plugins.training.files.checks import check_names
 from fin_plugins.training.files.overrides import Override
-from fin_plugins.training.files.shipped import config_name, find
+from fin_plugins.training.files.shipped import find
 from fin_plugins.yaml_file import Problem, Problems, YamlFile, dotted, read_yaml
 from fin_plugins.yaml_nodes import Key
 

@@ -1,0 +1,177 @@
+"""A filled-in recipe applied to adapters, with one adapter as the result."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fin_plugins.errors import FinError
+from fin_plugins.merging.adapters.dense import Weights, check_orientation, merged_change, refactor
+from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
+from fin_plugins.merging.adapters.linear import compress, concatenate, is_linear, weights
+from fin_plugins.merging.adapters.measure import (
+    MAX_RANK,
+    MAX_RESIDUAL,
+    AdapterMerge,
+    Layer,
+    check_residuals,
+    rounded,
+)
+from fin_plugins.merging.adapters.plan import Step, plan
+from fin_plugins.merging.adapters.write import target_names, write_adapter
+from fin_plugins.merging.model import Filled
+
+_INSTEAD = "merge into a checkpoint (without --as-adapter)"
+
+
+@dataclass(frozen=True)
+class _Merge:
+    """What is merged, and how."""
+
+    filled: Filled
+    experts: Mapping[str, Factors]
+    base: Weights
+    rank: int | None
+    device: str
+
+    def exact(self, step: Step) -> Product | torch.Tensor | None:
+        """The merged change of one tensor: as factors by a linear method, else as a matrix; None for no change."""
+        if is_linear(step.method):
+            named = ((weight, self.experts[name].product(step.module)) for name, weight in weights(step).items())
+            return concatenate([(weight, product) for weight, product in named if product])
+        change = merged_change(step, self.experts, self.base, self.filled.seed_of(step.weight), self.device)
+        return change if bool(change.any()) else None
+
+    def factored(self, step: Step, exact: Product | torch.Tensor) -> Product:
+        """The change as factors of the rank asked for; by a linear method and without one, exactly."""
+        if isinstance(exact, torch.Tensor):
+            ranks = sum(expert.rank(step.module) for expert in self.experts.values())
+            return refactor(exact, self.rank or min(ranks, MAX_RANK), self.filled.seed)
+        most = self.rank or MAX_RANK
+        if exact.rank > min(most, len(exact.up), exact.down.shape[1]):
+            return compress(exact, self.rank)
+        return exact
+
+
+def merge_as_adapter(
+    filled: Filled,
+    folder: Path,
+    *,
+    rank: int | None = None,
+    max_residual: float = MAX_RESIDUAL,
+    dtype: str = "float32",
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AdapterMerge:
+    """Merge adapters into one adapter, module by module; the result alone is held in memory.
+
+    Linear methods give the adapters' factors side by side, exactly, unless a lower rank is asked for. For the others
+    the merged change is computed in float32 and factored again.
+
+    Args:
+        filled: the recipe, filled in.
+        folder: where the adapter goes, a folder nobody reads yet: `adapter_config.json` is written last.
+        rank: of the result, at most; by default the sum of the experts' ranks.
+        max_residual: what the rank may leave out of a layer's change, as a share of its norm.
+        dtype: of the result, `float32`, `bfloat16` or `float16`.
+        device: where layers are computed, `cpu` or `cuda`.
+        progress: told how many modules are done, and of how many.
+
+    Raises:
+        FinError: no adapter holds this merge, with the reason.
+    """
+    merge = _Merge(filled, _experts(filled), Weights(filled.base), _checked_rank(rank), device)
+    steps = _steps(merge)
+    products, layers = {}, []
+    for done, step in enumerate(steps):
+        progress(done, len(steps))
+        exact = merge.exact(step)
+        if exact is not None:
+            layer, products[step.module] = _layer(merge, step, exact, dtype)
+            layers.append(layer)
+    progress(len(steps), len(steps))
+    check_residuals(layers, max_residual, lambda module: _dense(merge, steps, module))
+    _check_rank(layers)
+    transposed = next(iter(merge.experts.values())).transposed
+    targets = target_names(products, [name.removesuffix(".weight") for name in merge.base.shapes])
+    write_adapter(folder, products, _recorded(filled), targets, transposed)
+    return AdapterMerge(folder, is_linear(filled.method), dtype, tuple(layers))
+
+
+def _layer(merge: _Merge, step: Step, exact: Product | torch.Tensor, dtype: str) -> tuple[Layer, Product]:
+    factored = merge.factored(step, exact)
+    layer, product = rounded(step.module, exact, factored, dtype)
+    return layer, product.to(torch.device("cpu"))
+
+
+def _dense(merge: _Merge, steps: list[Step], module: str) -> torch.Tensor:
+    """The merged change of one module again: too large to keep for all of them."""
+    exact = merge.exact(next(step for step in steps if step.module == module))
+    assert exact is not None
+    return exact if isinstance(exact, torch.Tensor) else exact.dense()
+
+
+def _recorded(filled: Filled) -> str:
+    """The base as whoever loads the adapter finds it: the name on a hub, or the whole path of a folder."""
+    on_hub = "/" in filled.base_name and not Path(filled.base_name).expanduser().exists()
+    return filled.base_name if on_hub else str(filled.base)
+
+
+def _experts(filled: Filled) -> dict[str, Factors]:
+    for expert in filled.experts:
+        if not expert.is_adapter:
+            raise FinError(f"expert {expert.name} ({expert.path}) is a checkpoint, no adapter: {_INSTEAD}")
+    experts = {expert.name: read_factors(expert.name, expert.path) for expert in filled.experts}
+    _check_alike(list(experts.values()))
+    return experts
+
+
+def _check_alike(experts: list[Factors]) -> None:
+    seen: dict[str, tuple[str, tuple[int, int]]] = {}
+    for expert in experts:
+        if expert.transposed != experts[0].transposed:
+            raise FinError(f"experts {experts[0].name} and {expert.name} differ in fan_in_fan_out: {_INSTEAD}")
+        for module in expert.scales:
+            out, _, into = expert.shape(module)
+            other, shape = seen.setdefault(module, (expert.name, (out, into)))
+            if shape != (out, into):
+                raise FinError(
+                    f"experts {other} and {expert.name} change {module} as matrices of {shape} and {(out, into)}: "
+                    "merge adapters of one base"
+                )
+
+
+def _steps(merge: _Merge) -> list[Step]:
+    """The steps for the tensors that an expert changes, after checks of all."""
+    filled = merge.filled
+    steps = {step.module: step for step in plan(filled)}
+    if is_linear(filled.method):
+        for step in steps.values():
+            weights(step)
+    else:
+        check_orientation(list(merge.experts.values()), merge.base)
+    modules = sorted({module for expert in merge.experts.values() for module in expert.scales})
+    if missing := [module for module in modules if module not in steps]:
+        raise FinError(
+            f"an expert changes {missing[0]}, and mergekit merges no such tensor (tied to another one, left out by the "
+            f"recipe, or of another base): no adapter can say what becomes of it, {_INSTEAD}"
+        )
+    return [steps[module] for module in modules]
+
+
+def _checked_rank(rank: int | None) -> int | None:
+    if rank is not None and not 1 <= rank <= MAX_RANK:
+        raise FinError(f"--rank {rank}: give 1 to {MAX_RANK}, the largest rank vLLM serves")
+    return rank
+
+
+def _check_rank(layers: list[Layer]) -> None:
+    if not layers:
+        raise FinError("the merge changes nothing: all weights are zero, or the experts cancel out: look at --weight")
+    widest = max(layers, key=lambda layer: layer.rank)
+    if widest.rank > MAX_RANK:
+        raise FinError(
+            f"{widest.module} has rank {widest.rank} once merged, and vLLM serves {MAX_RANK} at most: "
+            f"pass --rank {MAX_RANK} (what that leaves out is checked), or {_INSTEAD}"
+        )

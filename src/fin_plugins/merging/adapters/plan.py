@@ -1,0 +1,77 @@
+"""What mergekit would do with each tensor that an adapter may change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fin_plugins.errors import FinError
+from fin_plugins.merging.model import Filled
+from fin_plugins.merging.planning import read_through, tensor_tasks
+from fin_plugins.merging.recipes.expand import reference
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one tensor of the merged checkpoint is made.
+
+    Attributes:
+        weight: the tensor's name, in every input and in the output.
+        method: mergekit's name of the method.
+        inputs: names of the experts in their order, `BASE` for the base.
+        base: which of the inputs the method takes as its base; None where it takes none.
+        shared: parameters of the method, defaults filled in.
+        own: parameters of each input, by the parameter's name and then the input's.
+    """
+
+    weight: str
+    method: str
+    inputs: tuple[str, ...]
+    base: str | None
+    shared: Mapping[str, Any]
+    own: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def module(self) -> str:
+        """The module whose weight it is."""
+        return self.weight.removesuffix(".weight")
+
+
+def plan(filled: Filled) -> list[Step]:
+    """The steps of a merge of adapters; no weights are read.
+
+    Args:
+        filled: the recipe, filled in.
+
+    Raises:
+        FinError: mergekit does not take the recipe, or it moves layers, which no adapter can.
+    """
+    from mergekit.common import ModelReference
+    from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
+    from mergekit.options import MergeOptions
+
+    called = {ModelReference.parse(str(filled.base)): BASE}
+    called |= {ModelReference.parse(reference(expert, filled.base)): expert.name for expert in filled.experts}
+    options = MergeOptions(trust_remote_code=False, quiet=True)
+    # With an adapter added, a model has the tensors that the base has, and no others are planned.
+    tensors = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
+    with read_through(dict.fromkeys(called, tensors), options):
+        return [_step(task.tensor_task, called) for task in tensor_tasks(filled, options)]
+
+
+def _step(task: Any, called: Mapping[Any, str]) -> Step:
+    name = task.output_weight.name
+    inputs = {model: called[model] for model in task.model_order}
+    for model, weight in task.gather_tensors.weight_info.items():
+        if weight.name != name:
+            raise FinError(
+                f"the recipe makes {name} out of {weight.name} of {inputs[model]}: an adapter cannot move layers, "
+                "merge into a checkpoint (without --as-adapter)"
+            )
+    own: dict[str, dict[str, Any]] = {}
+    for model, values in task.input_parameters.items():
+        for parameter, value in values.items():
+            own.setdefault(parameter, {})[inputs[model]] = value
+    base = inputs.get(task.base_model)
+    return Step(name, task.method_name, tuple(inputs.values()), base, dict(task.parameters.items()), own)

@@ -1,0 +1,116 @@
+"""How mergekit reads the inputs: an adapter looks to it like a checkpoint in float32, and is never written as one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mergekit.common import ModelReference
+from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
+from mergekit.options import MergeOptions
+
+from fin_plugins.errors import FinError
+from fin_plugins.merging.adapters.factors import Factors, read_factors
+from fin_plugins.merging.checkpoint.whole import whole_checkpoint
+from fin_plugins.merging.model import Expert, Filled
+from fin_plugins.merging.planning import read_through, stretch
+from fin_plugins.merging.recipes.expand import reference
+
+
+class AdaptedLoader(LazyTensorLoader):
+    """The base's tensors with an adapter's change added, computed in float32 at the moment they are asked for."""
+
+    def __init__(self, base: Path, factors: Factors) -> None:
+        """Take the base's folder and the adapter."""
+        super().__init__(ShardedTensorIndex.from_disk(str(base)))
+        self._factors = factors
+
+    def get_tensor(
+        self, key: str, device: str = "cpu", aliases: list[str] | None = None, raise_on_missing: bool = True
+    ) -> torch.Tensor | None:
+        """One tensor; in float32 where the adapter changes it."""
+        tensor: torch.Tensor | None = super().get_tensor(key, device, aliases, raise_on_missing)
+        product = self._factors.product(key.removesuffix(".weight")) if key.endswith(".weight") else None
+        if tensor is None or product is None:
+            return tensor
+        change = product.to(torch.float32).to(tensor.device).dense()
+        return tensor.float() + (change.T if self._factors.transposed else change)
+
+    def changes(self, key: str) -> bool:
+        """Whether the adapter changes this tensor; nothing is read."""
+        return key.endswith(".weight") and key.removesuffix(".weight") in self._factors.scales
+
+
+class StretchedLoader(LazyTensorLoader):
+    """An expert's tensors with their distance from the base's multiplied, in float32."""
+
+    def __init__(self, expert: LazyTensorLoader, base: LazyTensorLoader, factor: float) -> None:
+        """Take the loader of the expert and that of the base."""
+        super().__init__(expert.index)
+        self._expert, self._base, self._factor = expert, base, factor
+
+    def get_tensor(
+        self, key: str, device: str = "cpu", aliases: list[str] | None = None, raise_on_missing: bool = True
+    ) -> torch.Tensor | None:
+        """One tensor, as far again from the base's."""
+        tensor: torch.Tensor | None = self._expert.get_tensor(key, device, aliases, raise_on_missing)
+        base = self._base.get_tensor(key, device, aliases, raise_on_missing)
+        if tensor is None or base is None or not tensor.is_floating_point():
+            return tensor
+        return base.float() + self._factor * (tensor.float() - base.float())
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The loaders of base and experts."""
+
+    base: LazyTensorLoader
+    experts: tuple[LazyTensorLoader, ...]
+
+    def unchanged(self, key: str) -> bool:
+        """Whether a tensor is the base's in every expert; of adapters nothing is read for it."""
+        return not any(self._changes(expert, key) for expert in self.experts)
+
+    def _changes(self, expert: LazyTensorLoader, key: str) -> bool:
+        if isinstance(expert, AdaptedLoader):
+            return expert.changes(key)
+        ours, theirs = self.base.get_tensor(key), expert.get_tensor(key)
+        return not torch.equal(ours, theirs)
+
+
+@contextmanager
+def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[Opened]:
+    """Have mergekit read the inputs through our loaders, until the block ends.
+
+    Args:
+        filled: the recipe, filled in.
+        scratch: a folder for what cannot be read on the fly.
+        options: mergekit's.
+
+    Yields:
+        The loaders.
+
+    Raises:
+        FinError: an adapter cannot be merged.
+    """
+    base = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
+    opened: dict[Any, LazyTensorLoader] = {ModelReference.parse(str(filled.base)): base}
+    experts = tuple(_loader(expert, filled.base, scratch) for expert in filled.experts)
+    larger = stretch(filled.method)
+    for expert, loader in zip(filled.experts, experts, strict=True):
+        stretched = loader if larger == 1 else StretchedLoader(loader, base, larger)
+        opened[ModelReference.parse(reference(expert, filled.base))] = stretched
+    with read_through(opened, options):
+        yield Opened(base, experts)
+
+
+def _loader(expert: Expert, base: Path, scratch: Path) -> LazyTensorLoader:
+    if not expert.is_adapter:
+        return LazyTensorLoader(ShardedTensorIndex.from_disk(str(expert.path)))
+    try:
+        return AdaptedLoader(base, read_factors(expert.name, expert.path))
+    except FinError as error:
+        folder = whole_checkpoint(expert, base, scratch, error)
+        return LazyTensorLoader(ShardedTensorIndex.from_disk(str(folder)))

@@ -1,0 +1,76 @@
+"""From a filled-in recipe to a checkpoint on disk."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fin_plugins.merging.checkpoint.carried import carry
+from fin_plugins.merging.checkpoint.error import ErrorOfChange
+from fin_plugins.merging.checkpoint.shards import ShardWriter
+from fin_plugins.merging.checkpoint.tensors import planned
+from fin_plugins.merging.inputs.checkpoint import Checkpoint
+from fin_plugins.merging.inputs.resources import SHARD_BYTES
+from fin_plugins.merging.model import Filled
+
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_EXPERTS = ".experts"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a checkpoint merge wrote.
+
+    Attributes:
+        tensors: how many.
+        bytes: of all weights.
+        error: how far the written change is from the exact one.
+        seconds: of merging and writing.
+    """
+
+    tensors: int
+    bytes: int
+    error: ErrorOfChange
+    seconds: float
+
+
+def merge_as_checkpoint(
+    filled: Filled,
+    base: Checkpoint,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    shard_bytes: int = SHARD_BYTES,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Written:
+    """Merge into a checkpoint, tensor by tensor.
+
+    Args:
+        filled: the recipe, filled in.
+        base: the base model.
+        folder: where the checkpoint goes, an empty folder nobody reads yet.
+        device: where tensors are computed.
+        shard_bytes: largest file of weights.
+        progress: told how many tensors are done, and of how many.
+
+    Raises:
+        FinError: an input cannot be merged, or the result is not finite.
+        OSError: the folder cannot be written.
+    """
+    start, done = time.monotonic(), 0
+    writer, error = ShardWriter(folder, shard_bytes), ErrorOfChange()
+    scratch = folder / _EXPERTS
+    with planned(filled, scratch, device) as plan:
+        for done, merged in enumerate(plan.tensors, start=1):
+            whole = merged.value.is_floating_point()
+            written = merged.value.to(_TYPES[filled.dtype]) if whole else merged.value
+            error.add(merged, written)
+            writer.add(merged.name, written)
+            progress(done, plan.count)
+    writer.close()
+    shutil.rmtree(scratch, ignore_errors=True)
+    carry(base, filled.dtype, folder)
+    return Written(done, writer.bytes, error, time.monotonic() - start)

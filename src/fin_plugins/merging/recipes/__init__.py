@@ -1,0 +1,1 @@
+"""Recipes: mergekit's YAML with named placeholders. Found, read, filled in and checked."""

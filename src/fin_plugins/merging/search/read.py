@@ -1,0 +1,117 @@
+"""Reads a search file: everything that is wrong with it in one go, each with its line, before anything is loaded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fin_plugins.errors import FinError
+from fin_plugins.locations import merge_folder
+from fin_plugins.merging.search.config import SearchConfig
+from fin_plugins.model_check import Finding, check, hint
+from fin_plugins.training.files import overrides as changing
+from fin_plugins.training.files.checks import is_file, is_folder, our_tasks
+from fin_plugins.training.files.shipped import config_name
+from fin_plugins.yaml_file import Problem, Problems, YamlFile, read_yaml
+
+_STAND_INS = {
+    "base": "demo",
+    "experts": {name: {"path": name, "tasks": [name]} for name in ("first", "second")},
+}
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A search file, read.
+
+    Attributes:
+        config: what it says, changes made.
+        name: of the file, without its ending.
+    """
+
+    config: SearchConfig
+    name: str
+
+    @property
+    def output(self) -> Path:
+        """Folder of the study."""
+        return Path(self.config.output or Path("results") / "search" / self.name)
+
+
+def shipped() -> dict[str, Path]:
+    """The search files that come with the package, by name."""
+    return {config_name(file): file for file in sorted((merge_folder() / "search").glob("*.yaml"))}
+
+
+def find(name_or_path: str) -> Path:
+    """The file that is meant: one at this path, or else the shipped one of this name.
+
+    Raises:
+        FinError: there is neither.
+    """
+    files = shipped()
+    if is_file(name_or_path):
+        return Path(name_or_path)
+    if name_or_path in files:
+        return files[name_or_path]
+    near = hint(config_name(Path(name_or_path)), files)
+    raise FinError(f"{name_or_path}: no such file or shipped search{near}; shipped are {', '.join(files)}")
+
+
+def read_search(name_or_path: str, settings: Sequence[str] = ()) -> Configured:
+    """Read a search file.
+
+    Args:
+        name_or_path: a file, or the name of a shipped one.
+        settings: changes as typed behind `--set`, `a.b=value`; a later one wins.
+
+    Raises:
+        FinError: there is no such file, or it cannot be read.
+        Problems: all that is wrong with it and with the settings.
+    """
+    source = find(name_or_path)
+    file = read_yaml(source)
+    changes, problems = _changed(file.data, settings)
+    problems += file.problems
+    config, findings = check(SearchConfig, file.data, _STAND_INS)
+    problems += [_placed(key, message, file, changes) for key, message in [*findings, *_missing(file.data)]]
+    if problems or config is None:
+        raise Problems(problems)
+    return Configured(config, config_name(source))
+
+
+def _changed(data: dict[str, Any], settings: Sequence[str]) -> tuple[list[changing.Override], list[Problem]]:
+    made: list[changing.Override] = []
+    problems: list[Problem] = []
+    for text in settings:
+        try:
+            change = changing.parse(text)
+            changing.apply(data, change)
+            made.append(change)
+        except Problems as error:
+            problems += error.problems
+    return made, problems
+
+
+def _missing(data: dict[str, Any]) -> Iterator[Finding]:
+    """What the file names and is not there; the data may have any form."""
+    experts = data.get("experts")
+    for name, expert in experts.items() if isinstance(experts, dict) else ():
+        path, tasks = (expert.get(key) if isinstance(expert, dict) else None for key in ("path", "tasks"))
+        if isinstance(path, str) and path and not is_folder(str(Path(path).expanduser())):
+            yield ("experts", name, "path"), f"{path}: no such folder"
+        for number, task in enumerate(tasks if isinstance(tasks, list) else ()):
+            if isinstance(task, str) and task.startswith("fin_") and not is_file(task) and task not in our_tasks():
+                yield ("experts", name, "tasks", number), f"{task}: no such task{hint(task, our_tasks())}"
+    unlabelled = data.get("unlabelled")
+    rows = unlabelled.get("instructions") if isinstance(unlabelled, dict) else unlabelled
+    if isinstance(rows, str) and rows and not is_file(rows):
+        yield ("unlabelled",), f"{rows}: no such file"
+
+
+def _placed(key: Any, message: str, file: YamlFile, changes: Sequence[changing.Override]) -> Problem:
+    """The problem at the change that brought it in, else at its line in the file."""
+    for change in reversed(changes):
+        if key[: len(change.key)] == change.key:
+            return change.problem(key, message)
+    return file.problem(key, message)

@@ -1,0 +1,3 @@
+"""What makes `fin eval` quick in tests."""
+
+from tests.evaluation.conftest import quick  # noqa: F401 (a fixture)

@@ -1,0 +1,12 @@
+"""One world for all tests of searches."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.merging.search.worlds import World, make_world
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, tiny_models: dict[str, Path]) -> World:
+    return make_world(tmp_path_factory.mktemp("search") / "world", tiny_models["base"])
