@@ -7,37 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fin_plugins.cli.verbs import OrUnnamed, Unnamed
 from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.board.model import Reading
-
-
-class _SameName(click.Context):
-    """The context of a command that is called by its group's name."""
-
-    @property
-    def command_path(self) -> str:
-        """As typed: without the command's own name."""
-        return self.parent.command_path if self.parent else super().command_path
-
-
-class _Table(click.Command):
-    context_class = _SameName
-
-
-class _Group(click.Group):
-    """A group that hands all that is no verb of its own, help included, to one command."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Nothing typed asks for help."""
-        return super().parse_args(ctx, args or ["--help"])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """A verb, or else the table of all that was typed."""
-        return super().resolve_command(ctx, args) if args[0] in self.commands else (_table.name, _table, args)
 
 
 def _names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -63,12 +37,12 @@ _NAME = click.option(
 _OUT = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder to write to.")
 
 
-@click.group(cls=_Group, add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.group(cls=OrUnnamed, add_help_option=False, context_settings={"ignore_unknown_options": True})
 def command() -> None:
     """From lm-eval's result files to a table that one can trust."""
 
 
-@click.command("table", cls=_Table)
+@command.command("table", cls=Unnamed)
 @_RESULTS
 @_OUT
 @click.option("--baseline", metavar="MODEL", help="The model before fine-tuning: shows what others gained and forgot.")

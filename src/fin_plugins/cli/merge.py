@@ -6,36 +6,10 @@ from pathlib import Path
 import click
 
 from fin_plugins.cli.merge_search import search
+from fin_plugins.cli.verbs import OrUnnamed, Unnamed
 
 
-class _SameName(click.Context):
-    """The context of a command that is called by its group's name."""
-
-    @property
-    def command_path(self) -> str:
-        """As typed: without the command's own name."""
-        return self.parent.command_path if self.parent else super().command_path
-
-
-class _Merge(click.Command):
-    context_class = _SameName
-
-
-class _Group(click.Group):
-    """A group that hands all that is no verb of its own, help included, to one command."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Nothing typed asks for help."""
-        return super().parse_args(ctx, args or ["--help"])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """A verb, or else the merge by a recipe of all that was typed."""
-        return super().resolve_command(ctx, args) if args[0] in self.commands else (_merge.name, _merge, args)
-
-
-@click.group(cls=_Group, add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.group(cls=OrUnnamed, add_help_option=False, context_settings={"ignore_unknown_options": True})
 def command() -> None:
     """From adapters or checkpoints to one merged model."""
 
@@ -43,7 +17,7 @@ def command() -> None:
 command.add_command(search)
 
 
-@click.command("recipe", cls=_Merge)
+@command.command("recipe", cls=Unnamed)
 @click.argument("recipe", required=False)
 @click.option("--base", metavar="MODEL", help="The model that the experts were trained from: folder or hub name.")
 @click.option("--expert", "experts", multiple=True, metavar="NAME=PATH", help="Adapter or checkpoint; repeatable.")

@@ -47,3 +47,39 @@ class Verbs(click.Group):
         """What each verb does."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self._verbs.items()))
+
+
+class _SameName(click.Context):
+    """The context of a command that is called by its group's name."""
+
+    @property
+    def command_path(self) -> str:
+        """As typed: without the command's own name."""
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class Unnamed(click.Command):
+    """The command that a group hands what is typed, where no verb of it is named."""
+
+    context_class = _SameName
+
+
+class OrUnnamed(click.Group):
+    """A group of verbs that is a command itself: what is no verb, help included, goes to its `Unnamed` one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Nothing typed asks for help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A verb, or else the one command without a name of its own."""
+        if args[0] in self.commands and not isinstance(self.commands[args[0]], Unnamed):
+            return super().resolve_command(ctx, args)
+        unnamed = next(one for one in self.commands.values() if isinstance(one, Unnamed))
+        return unnamed.name, unnamed, args
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs that have a name."""
+        return [name for name, one in self.commands.items() if not isinstance(one, Unnamed)]
