@@ -74,7 +74,7 @@ def search(
 
 def _list(as_json: bool) -> None:
     from fin_plugins.merging.search.read import shipped
-    from fin_plugins.training.files.shipped import about
+    from fin_plugins.shipped import about
 
     listed = {name: about(file) for name, file in shipped().items()}
     lines = [f"{name}  {line}" for name, line in listed.items()]
@@ -82,12 +82,11 @@ def _list(as_json: bool) -> None:
 
 
 def _copy(file: str | None, to: str) -> None:
-    from fin_plugins.merging.recipes.shipped import copy
-    from fin_plugins.merging.search.read import find
+    from fin_plugins.merging.search.read import copy
 
     if file is None:  # `--copy NAME`: what stands behind a flag is its value to click
         file, to = to, ""
-    target = copy(str(find(file)), to)
+    target = copy(file, to)
     click.echo(f"{target}: edit it, then run `fin merge search {target}`")
 
 

@@ -129,10 +129,10 @@ def check_residuals(layers: Sequence[Layer], most: float, change: Callable[[str]
         return
     named = ", ".join(f"{layer.module} {layer.residual:.0%} at rank {layer.rank}" for layer in worst[:3])
     needed = max(rank_for(change(layer.module), most) for layer in worst[:3])
-    mend = f"pass --rank {needed}" if needed <= MAX_RANK else f"vLLM serves {MAX_RANK} at most, so pass"
+    mend = f"pass --rank {needed}," if needed <= MAX_RANK else f"vLLM serves {MAX_RANK} at most, so pass"
     raise FinError(
         f"{len(worst)} of {len(layers)} layers lose more than {most:.0%} of the merged change to the rank: {named}; "
-        f"these need rank {needed}: {mend}, a larger --max-residual, or merge into a checkpoint (without --as-adapter)"
+        f"these need rank {needed}: {mend} a larger --max-residual, or merge into a checkpoint (without --as-adapter)"
     )
 
 

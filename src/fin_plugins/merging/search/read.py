@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
 from fin_plugins.locations import merge_folder
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.model_check import Finding, check, hint
+from fin_plugins.shipped import Shipped, config_name, is_file, is_folder
 from fin_plugins.training.files import overrides as changing
-from fin_plugins.training.files.checks import is_file, is_folder, our_tasks
-from fin_plugins.training.files.shipped import config_name
+from fin_plugins.training.files.checks import our_tasks
 from fin_plugins.yaml_file import Problem, Problems, YamlFile, read_yaml
 
 _STAND_INS = {
@@ -38,24 +37,8 @@ class Configured:
         return Path(self.config.output or Path("results") / "search" / self.name)
 
 
-def shipped() -> dict[str, Path]:
-    """The search files that come with the package, by name."""
-    return {config_name(file): file for file in sorted((merge_folder() / "search").glob("*.yaml"))}
-
-
-def find(name_or_path: str) -> Path:
-    """The file that is meant: one at this path, or else the shipped one of this name.
-
-    Raises:
-        FinError: there is neither.
-    """
-    files = shipped()
-    if is_file(name_or_path):
-        return Path(name_or_path)
-    if name_or_path in files:
-        return files[name_or_path]
-    near = hint(config_name(Path(name_or_path)), files)
-    raise FinError(f"{name_or_path}: no such file or shipped search{near}; shipped are {', '.join(files)}")
+_FILES = Shipped("search", lambda: merge_folder() / "search")
+shipped, find, copy = _FILES.files, _FILES.find, _FILES.copy
 
 
 def read_search(name_or_path: str, settings: Sequence[str] = ()) -> Configured:
