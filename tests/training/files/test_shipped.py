@@ -8,8 +8,9 @@ from hatchling.builders.wheel import WheelBuilder
 
 from fin_plugins.errors import FinError
 from fin_plugins.locations import training_folder
+from fin_plugins.shipped import about
 from fin_plugins.training.files.read import read_config
-from fin_plugins.training.files.shipped import about, copy, shipped
+from fin_plugins.training.files.shipped import copy, shipped
 from tests.conftest import ROOT
 
 NAMES = {

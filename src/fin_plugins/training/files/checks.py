@@ -8,8 +8,7 @@ from typing import Any
 
 from fin_plugins.locations import task_folder
 from fin_plugins.model_check import Finding, hint
-from fin_plugins.shipped import is_file as is_file
-from fin_plugins.shipped import is_folder as is_folder
+from fin_plugins.shipped import is_file, is_folder
 from fin_plugins.yaml_nodes import Key
 
 _NAME = re.compile(r"^(?:task|group):[ \t]*([\w.-]+)[ \t]*$", re.MULTILINE)

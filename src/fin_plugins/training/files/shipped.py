@@ -1,9 +1,7 @@
 """The training files that come with the package: found by name, listed, copied out."""
 
 from fin_plugins.locations import training_folder
-from fin_plugins.shipped import Shipped, about, config_name
-
-__all__ = ["about", "config_name", "copy", "find", "shipped"]
+from fin_plugins.shipped import Shipped
 
 _FILES = Shipped("configuration", training_folder)
 shipped, find, copy = _FILES.files, _FILES.find, _FILES.copy
