@@ -1,5 +1,6 @@
 """YAML files that come with the package, of one kind or another: found by name, listed, copied out."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,18 @@ class Shipped:
     def files(self) -> dict[str, Path]:
         """The files by name."""
         return {config_name(file): file for file in sorted(self.folder().glob("*.yaml"))}
+
+    def listed(self) -> dict[str, str]:
+        """What each file says of itself, by name."""
+        return {name: about(file) for name, file in self.files().items()}
+
+    def listing(self, as_json: bool) -> str:
+        """The same as text: a line each, or JSON."""
+        said = self.listed()
+        if as_json:
+            return json.dumps(said, indent=1, ensure_ascii=False)
+        width = max(map(len, said), default=0)
+        return "\n".join(f"{name:<{width}}  {line}" for name, line in said.items())
 
     def find(self, name_or_path: str) -> Path:
         """The file that is meant: one at this path, or else the shipped one of this name.

@@ -119,15 +119,9 @@ def _merge(
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.merging.recipes.shipped import listed
+    from fin_plugins.merging.recipes.shipped import listing
 
-    recipes = listed()
-    if as_json:
-        click.echo(json.dumps(recipes, indent=1, ensure_ascii=False))
-        return
-    width = max(map(len, recipes), default=0)
-    for name, line in recipes.items():
-        click.echo(f"{name:<{width}}  {line}")
+    click.echo(listing(as_json))
 
 
 def _copy(recipe: str, to: str) -> None:

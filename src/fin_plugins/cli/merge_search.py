@@ -73,12 +73,9 @@ def search(
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.merging.search.read import shipped
-    from fin_plugins.shipped import about
+    from fin_plugins.merging.search.read import listing
 
-    listed = {name: about(file) for name, file in shipped().items()}
-    lines = [f"{name}  {line}" for name, line in listed.items()]
-    click.echo(json.dumps(listed, indent=1, ensure_ascii=False) if as_json else "\n".join(lines))
+    click.echo(listing(as_json))
 
 
 def _copy(file: str | None, to: str) -> None:

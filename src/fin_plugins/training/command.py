@@ -86,16 +86,9 @@ def main() -> None:
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.shipped import about
-    from fin_plugins.training.files.shipped import shipped
+    from fin_plugins.training.files.shipped import listing
 
-    listed = {name: about(file) for name, file in shipped().items()}
-    if as_json:
-        click.echo(json.dumps(listed, indent=1, ensure_ascii=False))
-        return
-    width = max(map(len, listed), default=0)
-    for name, line in listed.items():
-        click.echo(f"{name:<{width}}  {line}")
+    click.echo(listing(as_json))
 
 
 def _copy(config: str, to: str) -> None:

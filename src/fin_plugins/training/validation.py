@@ -39,7 +39,7 @@ def validate(lm: Any, rows: Mapping[str, ValidationRows], gather: Any = None) ->
     processes, own, join = gather or (1, 0, None)
     found = {}
     for task, held in rows.items():
-        answers = _answers(lm, held.requests[own::processes])
+        answers = likeliest(lm, held.requests[own::processes])
         gold = list(held.gold[own::processes])
         if join is not None:
             answers, gold = join(answers), join(gold)
@@ -47,8 +47,8 @@ def validate(lm: Any, rows: Mapping[str, ValidationRows], gather: Any = None) ->
     return found
 
 
-def _answers(lm: Any, requests: "Sequence[Sequence[Instance]]") -> list[int]:
-    """The likeliest label of every row, all rows asked at once."""
+def likeliest(lm: Any, requests: "Sequence[Sequence[Instance]]") -> list[int]:
+    """The likeliest label of every row, of several the first; all rows are asked at once."""
     likelihoods = iter(lm.loglikelihood([one for row in requests for one in row], disable_tqdm=True))
     rows = [[next(likelihoods)[0] for _ in row] for row in requests]
     return [max(range(len(row)), key=row.__getitem__) for row in rows]

@@ -14,7 +14,7 @@ from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.scoring.adapters import Adapter, engine_limits
 from fin_plugins.training.model import device
 from fin_plugins.training.quiet import quiet
-from fin_plugins.training.validation import ValidationRows
+from fin_plugins.training.validation import ValidationRows, likeliest
 
 _LIKELIEST = 20  # tokens that vLLM gives log-probabilities of without being asked for more (max_logprobs)
 
@@ -48,10 +48,7 @@ class Engine(ABC):
 
     def answers(self, rows: ValidationRows) -> list[int]:
         """The likeliest label of every row; of several, the first."""
-        asked = [request for row in rows.requests for request in row]
-        found = iter(self.lm.loglikelihood(asked, disable_tqdm=True))
-        likelihoods = [[next(found)[0] for _ in row] for row in rows.requests]
-        return [max(range(len(row)), key=row.__getitem__) for row in likelihoods]
+        return likeliest(self.lm, rows.requests)
 
     def stop(self) -> None:
         """Shut the engine down, where it has a way to."""

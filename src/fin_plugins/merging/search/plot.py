@@ -1,16 +1,14 @@
 """What seen score costs: every candidate by its score and by what is left without an expert, and the front of both."""
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fin_plugins.errors import FinError
 from fin_plugins.merging.search import choice
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.merging.search.study import Candidate, Study
 from fin_plugins.merging.search.study import Figure as Figures
 from fin_plugins.training.report.markdown import line
-from fin_plugins.training.report.record import write_text
+from fin_plugins.training.report.svg import write_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,16 +17,6 @@ if TYPE_CHECKING:
 FILE = "pareto.svg"
 _INCHES = (7.0, 4.6)
 _KEPT, _BROKEN, _FRONT, _BEST = "#4269d0", "#9aa0a6", "#2f7d4f", "#c8501e"
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "fin-plugins",  # ids of clip paths are random otherwise
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-}
 
 
 def plot(folder: Path, name: str, config: SearchConfig, study: Study) -> None:
@@ -37,16 +25,7 @@ def plot(folder: Path, name: str, config: SearchConfig, study: Study) -> None:
     Raises:
         FinError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise FinError('matplotlib is not installed: `pip install "fin-plugins[merge]"`') from error
-    content = io.StringIO()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        draw(name, config, study).savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    write_text(folder / FILE, "".join(f"{row.rstrip()}\n" for row in content.getvalue().splitlines()))
+    write_svg(lambda: draw(name, config, study), folder / FILE, "merge")
 
 
 def draw(name: str, config: SearchConfig, study: Study) -> "Figure":

@@ -38,7 +38,7 @@ class Configured:
 
 
 _FILES = Shipped("search", lambda: merge_folder() / "search")
-shipped, find, copy = _FILES.files, _FILES.find, _FILES.copy
+shipped, listing, find, copy = _FILES.files, _FILES.listing, _FILES.find, _FILES.copy
 
 
 def read_search(name_or_path: str, settings: Sequence[str] = ()) -> Configured:

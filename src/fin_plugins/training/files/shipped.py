@@ -4,4 +4,4 @@ from fin_plugins.locations import training_folder
 from fin_plugins.shipped import Shipped
 
 _FILES = Shipped("configuration", training_folder)
-shipped, find, copy = _FILES.files, _FILES.find, _FILES.copy
+shipped, listing, find, copy = _FILES.files, _FILES.listing, _FILES.find, _FILES.copy

@@ -1,14 +1,13 @@
 """A small plot of a training run: the loss and the validation metric by step. The same record, the same bytes."""
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fin_plugins.errors import FinError
 from fin_plugins.training.report.markdown import line
-from fin_plugins.training.report.record import Record, write_text
+from fin_plugins.training.report.record import Record
+from fin_plugins.training.report.svg import write_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,16 +19,6 @@ _LOSS, _METRIC, _BEST = "#4269d0", "#2f7d4f", "#c8501e"
 _TITLE = 80  # signs
 _METRICS = {"macro_f1": "macro F1", "weighted_f1": "weighted F1", "acc": "accuracy", "mcc": "MCC"}
 _REACH = 0.02  # share of the curve over which a neighbour's weight fades to 1/e
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "fin-plugins",  # ids of clip paths are random otherwise
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's own font
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-}
 
 
 def plot(record: Record, path: Path) -> None:
@@ -38,17 +27,7 @@ def plot(record: Record, path: Path) -> None:
     Raises:
         FinError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise FinError('matplotlib is not installed: `pip install "fin-plugins[train]"`') from error
-    content = io.StringIO()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's own style would change the bytes
-        matplotlib.rcParams.update(_STYLE)
-        draw(record).savefig(content, format="svg", metadata={"Date": None, "Creator": None})
-    # matplotlib ends some lines with a space, which version control complains about.
-    write_text(path, "".join(f"{row.rstrip()}\n" for row in content.getvalue().splitlines()))
+    write_svg(lambda: draw(record), path, "train")
 
 
 def draw(record: Record) -> "Figure":
