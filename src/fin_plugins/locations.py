@@ -23,6 +23,11 @@ def leaderboard_folder() -> Path:
     return _shipped("leaderboard", "leaderboard")
 
 
+def experiment_folder() -> Path:
+    """The folder of experiment files, the Snakefile and the profiles, likewise; in the package `experiments` is code."""
+    return _shipped("experiment_files", "experiments")
+
+
 def _shipped(installed: str, in_repository: str) -> Path:
     package = Path(__file__).resolve().parent
     folder = package / installed
