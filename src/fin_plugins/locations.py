@@ -24,7 +24,7 @@ def leaderboard_folder() -> Path:
 
 
 def experiment_folder() -> Path:
-    """The folder of experiment files, the Snakefile and the profiles, likewise; in the package `experiments` is code."""
+    """The folder of experiment files, Snakefile and profiles, likewise; in the package, `experiments` is the code."""
     return _shipped("experiment_files", "experiments")
 
 

@@ -39,9 +39,9 @@ class Model(Strict):
     """Which trainings; by default all."""
     merge: list[Name] | None = None
     """Which merges; by default all."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Keys of every training file for this model, as with `fin train --set`."""
-    model_args: dict[str, Any] = {}
+    model_args: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the engine for this model."""
 
 
@@ -49,11 +49,14 @@ class Tasks(Strict):
     """What is scored: names of tasks or groups, or paths of task files, always the choice task (without `_gen`)."""
 
     seen: Annotated[list[Text], Field(min_length=1)]
-    unseen: list[Text] = []
+    unseen: list[Text] = Field(default_factory=list)
 
 
 class Rows(Strict):
-    """At most so many rows, drawn with the seed (train) or the first (test rows stand in a fixed random order)."""
+    """Which rows: at most so many, drawn with the seed (train) or the first (test rows stand in a random order)."""
+
+    data: Literal["real", "sample"] = "real"
+    """`sample`: the embedded rows (FIN_DATA=sample), for trying things out."""
 
     train: Positive | None = None
     """Train rows a task; a training that names a cap itself keeps that one."""
@@ -66,7 +69,7 @@ class Training(Strict):
 
     file: Text
     """Training file, or the name of a shipped one."""
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
     """Keys of it, as with `fin train --set`."""
 
 
@@ -77,9 +80,9 @@ class Merge(Strict):
     """Names of trainings."""
     recipe: Text | None = None
     """Recipe file, or the name of a shipped one. With `search`, the weighted sum that is searched."""
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the recipe, as with `fin merge --set`."""
-    weights: dict[Name, Annotated[float, Number]] = {}
+    weights: dict[Name, Annotated[float, Number]] = Field(default_factory=dict)
     """Experts' weights, as with `fin merge --weight`."""
     search: dict[str, Any] | None = None
     """Look for the weights: keys of a search file (candidates, rows, sampler, floor …)."""
@@ -106,7 +109,7 @@ class Scoring(Strict):
     """How everything is scored: `fin eval`'s arguments."""
 
     engine: Literal["fin_hf", "fin_vllm"] = "fin_hf"
-    model_args: dict[str, Any] = {}
+    model_args: dict[str, Any] = Field(default_factory=dict)
     batch_size: Positive | Literal["auto"] = "auto"
     chat_template: bool = True
 
@@ -135,16 +138,20 @@ class Experiment(Strict):
         dict[Name, Annotated[Model, BeforeValidator(_model, json_schema_input_type=Model | Text)]], Field(min_length=1)
     ]
     tasks: Tasks
-    protocols: Annotated[list[Literal["likelihood", "generation"]], Field(min_length=1)] = ["likelihood", "generation"]
-    fewshot: Annotated[list[Count], Field(min_length=1)] = [0]
+    protocols: Annotated[list[Literal["likelihood", "generation"]], Field(min_length=1)] = Field(
+        default=["likelihood", "generation"]
+    )
+    fewshot: Annotated[list[Count], Field(min_length=1)] = Field(default=[0])
     """Few-shot counts for models as they are; what is trained or merged is scored without examples."""
     rows: Rows = Rows()
-    seeds: Annotated[list[Count], Field(min_length=1)] = [42]
+    seeds: Annotated[list[Count], Field(min_length=1)] = Field(default=[42])
     """Of trainings, and of what is merged from them."""
-    training: dict[Name, Annotated[Training, BeforeValidator(_named, json_schema_input_type=Training | Text)]] = {}
-    merges: dict[Name, Merge] = {}
+    training: dict[Name, Annotated[Training, BeforeValidator(_named, json_schema_input_type=Training | Text)]] = Field(
+        default_factory=dict
+    )
+    merges: dict[Name, Merge] = Field(default_factory=dict)
     scoring: Scoring = Scoring()
     board: Board = Board()
-    resources: dict[Kind, Resources] = {}
+    resources: dict[Kind, Resources] = Field(default_factory=dict)
     output: Text | None = None
     """Folder of all that is made; by default results/run/ and the file's name."""

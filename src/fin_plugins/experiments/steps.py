@@ -28,7 +28,7 @@ class Step:
             for each model that it scores, all others have one.
         outputs: folders or files that the command must have made; without all of them it counts as failed.
         resources: what it takes.
-        rows: rows that go through the model, roughly, for estimates: train rows times epochs, or test rows times models.
+        rows: rows that go through a model, roughly: train rows times epochs, or test rows times models.
         bytes: what it writes, roughly.
         engines: model engines it starts.
     """
@@ -99,9 +99,9 @@ def read_plan(file: Path) -> Plan:
 
 
 def _step(data: dict[str, Any]) -> Step:
-    lists = {name: tuple(data[name]) for name in ("command", "needs", "markers", "outputs")}
-    plain = {name: data[name] for name in ("name", "kind", "key", "rows", "bytes", "engines")}
-    return Step(**plain, **lists, resources=Resources(**data["resources"]))
+    fields: dict[str, Any] = {name: data[name] for name in ("name", "kind", "key", "rows", "bytes", "engines")}
+    fields |= {name: tuple(data[name]) for name in ("command", "needs", "markers", "outputs")}
+    return Step(**fields, resources=Resources(**data["resources"]))
 
 
 def marker(name: str, key: str) -> str:
