@@ -5,7 +5,7 @@ from typing import Any
 
 from fin_plugins.board.model import METRICS, Board
 from fin_plugins.board.rendering import arrange
-from fin_plugins.board.rendering.arrange import blocks, contrasts_listed, sort_value
+from fin_plugins.board.rendering.arrange import blocks, contrasts_listed, contrasts_read, sort_value
 
 
 def test_a_block_holds_one_protocol_on_one_kind_of_data(made: Board) -> None:
@@ -79,3 +79,13 @@ def test_very_many_contrasts_are_cut_to_the_smallest_p(made: Board, monkeypatch:
     listed = contrasts_listed(made)
     assert len(listed) == 5 and listed == [one for one in made.contrasts if one in listed]
     assert max(one.p for one in listed) <= min(one.p for one in made.contrasts if one not in listed)
+
+
+def test_of_many_contrasts_those_with_the_baseline_are_read(made: Board, monkeypatch: Any) -> None:
+    assert made.forgetting and contrasts_read(made) == list(made.contrasts)
+    monkeypatch.setattr(arrange, "MOST_READ", 1)
+    ends = {made.forgetting[0].baseline, made.forgetting[0].reference}
+    read = contrasts_read(made)
+    assert read == [one for one in made.contrasts if one.first in ends or one.second in ends]
+    assert 0 < len(read)
+    assert contrasts_read(replace(made, forgetting=())) == list(made.contrasts)

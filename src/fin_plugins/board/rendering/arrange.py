@@ -23,6 +23,7 @@ from fin_plugins.board.model import (
 from fin_plugins.board.rendering.wording import DATA_NAMES, GROUP_NAMES, PROTOCOL_NAMES
 
 MOST_LISTED = 1000
+MOST_READ = 100
 """Contrasts that outputs for reading list; `board.json` and the page's view of two models have all."""
 _GROUPS: tuple[Literal["all", "seen", "unseen"], ...] = ("all", "seen", "unseen")
 
@@ -145,6 +146,14 @@ def contrasts_listed(board: Board) -> list[Contrast]:
         return list(board.contrasts)
     by_p = sorted(range(len(board.contrasts)), key=lambda number: board.contrasts[number].p)
     return [board.contrasts[number] for number in sorted(by_p[:MOST_LISTED])]
+
+
+def contrasts_read(board: Board) -> list[Contrast]:
+    """The contrasts for readers: where they are many and there is a baseline, those with it or with the reference."""
+    ends = {name for one in board.forgetting for name in (one.baseline, one.reference)}
+    if len(board.contrasts) <= MOST_READ or not ends:
+        return contrasts_listed(board)
+    return [one for one in contrasts_listed(board) if {one.first, one.second} & ends]
 
 
 def floors_of(board: Board, column: Column) -> dict[str, float]:

@@ -6,7 +6,7 @@ import jinja2
 
 from fin_plugins.board.model import Board
 from fin_plugins.board.rendering import wording
-from fin_plugins.board.rendering.arrange import Shown, blocks, contrasts_listed, floors_of
+from fin_plugins.board.rendering.arrange import Shown, blocks, contrasts_read, floors_of
 from fin_plugins.board.rendering.published import published_apart
 from fin_plugins.training.report.markdown import cell, words
 
@@ -37,7 +37,7 @@ def markdown(board: Board) -> str:
         apart=published_apart(board),
         blocks=blocks(board),
         columns=[(column, floors_of(board, column)) for column in board.columns],
-        contrasts=contrasts_listed(board),
+        contrasts=contrasts_read(board),
         data_sentences=wording.DATA_SENTENCES,
         groups=wording.GROUP_NAMES,
         metrics=wording.METRIC_NAMES,
