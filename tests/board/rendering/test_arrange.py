@@ -87,5 +87,5 @@ def test_of_many_contrasts_those_with_the_baseline_are_read(made: Board, monkeyp
     ends = {made.forgetting[0].baseline, made.forgetting[0].reference}
     read = contrasts_read(made)
     assert read == [one for one in made.contrasts if one.first in ends or one.second in ends]
-    assert 0 < len(read)
+    assert len(read) > 0
     assert contrasts_read(replace(made, forgetting=())) == list(made.contrasts)
