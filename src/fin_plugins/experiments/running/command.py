@@ -58,7 +58,7 @@ class Running:
         self._asked = False
         self._process: subprocess.Popen[bytes] | None = None
         self._before: dict[int, Any] = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
-        self._began = time.monotonic()
+        self._began, (self._used_before, _) = time.monotonic(), _children()
         self._process = subprocess.Popen(
             command,
             cwd=folder,
@@ -91,8 +91,8 @@ class Running:
         send(self.group, signal.SIGKILL)
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        cpu_seconds, most = _children()
-        return Spent(status, self._asked, seconds, cpu_seconds, max(peak, most))
+        used, most = _children()
+        return Spent(status, self._asked, seconds, used - self._used_before, max(peak, most))
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._asked = True

@@ -34,16 +34,17 @@ def run_step(plan: Plan, step: Step) -> int:
         with gpus.taken(step.resources.gpus) as (variables, devices):
             started = time.time()
             spent = _run(plan, step, variables, [held, *devices])
-    if spent.stopped and spent.status:
-        return _STOPPED
-    missing = [path for path in step.outputs if not (plan.work / path).exists()]
-    if spent.status or missing:
-        why = _ended(spent.status) if spent.status else f"it made no {missing[0]}"
-        state.write(plan, step, state.FAILED, {"why": why, "seconds": spent.seconds})
-        return 1
-    for path in step.markers:
-        state.write_json(plan.work / path, contents(plan, step, spent, started))
-    return 0
+        if spent.stopped and spent.status:
+            return _STOPPED
+        missing = [path for path in step.outputs if not (plan.work / path).exists()]
+        if spent.status or missing:
+            why = _ended(spent.status) if spent.status else f"it made no {missing[0]}"
+            state.write(plan, step, state.FAILED, {"why": why, "seconds": spent.seconds})
+            return 1
+        told = contents(plan, step, spent, started)
+        for path in step.markers:
+            state.write_json(plan.work / path, told)
+        return 0
 
 
 def _run(plan: Plan, step: Step, variables: dict[str, str], keep: Sequence[int]) -> Spent:
