@@ -19,7 +19,7 @@ from fin_plugins.model_check import Finding, check
 from fin_plugins.yaml_file import Problem, Problems
 from fin_plugins.yaml_nodes import Key
 
-_GIVEN = ("base", "experts", "recipe", "model", "model_args", "batch_size", "chat_template", "any_base", "output")
+_GIVEN = ("base", "experts", "recipe", "model", "model_args", "chat_template", "output")
 """Keys of search files that the experiment gives."""
 
 

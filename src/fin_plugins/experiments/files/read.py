@@ -6,19 +6,17 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.experiments.config import Experiment, Training
+from fin_plugins.experiments.config import Experiment, Model, Training
 from fin_plugins.experiments.files import paths
 from fin_plugins.experiments.files.merges import check_merges
 from fin_plugins.experiments.files.names import check_own_names
-from fin_plugins.experiments.files.settings import as_settings
 from fin_plugins.experiments.files.shipped import find
 from fin_plugins.experiments.files.tasks import check_tasks
-from fin_plugins.experiments.files.trainings import check_trainings
+from fin_plugins.experiments.files.trainings import check_trainings, read_training
 from fin_plugins.model_check import Finding, sift
 from fin_plugins.shipped import config_name
 from fin_plugins.training.files import overrides
 from fin_plugins.training.files.checks import check_names
-from fin_plugins.training.files.read import read_config
 from fin_plugins.yaml_file import Problems, dotted, read_yaml
 from fin_plugins.yaml_nodes import Key
 
@@ -122,5 +120,5 @@ def _with_absolute_paths(config: Experiment) -> Experiment:
 
 
 def _training(training: Training) -> Training:
-    read = read_config(training.file, as_settings(training.set)).config
+    read = read_training(training, Model(model="demo"))
     return training.model_copy(update={"set": {**training.set, **paths.of_training_file(read)}})

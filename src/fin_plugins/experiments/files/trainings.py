@@ -17,6 +17,8 @@ from fin_plugins.yaml_file import Problems
 _GIVEN = {"model": "`models`", "seed": "`seeds`", "output": "the experiment's own `output`"}
 """Keys of training files that the experiment gives, and where."""
 _NO_ADAPTER = {"full": "trains all weights", "dora": "makes an adapter that no engine serves beside others"}
+_DEMO = Override("models", ("model",), "demo")
+"""In place of the training file's own model; the experiment's are looked at where it names them."""
 
 
 @dataclass
@@ -34,51 +36,46 @@ class Trainings:
 
 def check_trainings(config: Experiment) -> Trainings:
     """Read the training file of every training, for every model that it is run for."""
-    checked = Trainings()
-    checked.findings += _given(config)
-    unseen = {task for name in config.tasks.unseen for task in tasks.names(name)}
+    checked = Trainings(list(_given(config)))
+    sides = (config.tasks.seen, config.tasks.unseen)
+    seen, unseen = ({task for name in side for task in tasks.names(name)} for side in sides)
     for name, training in config.training.items():
         for model_name, model in _models(name, config):
-            try:
-                read = read_training(training, model)
-            except Problems as error:
-                places = _places(name, training, model_name, model)
-                problems = tuple(problem for problem in error.problems if problem.file != _BASE)
-                checked.findings += settings.findings(problems, places, ("training", name, "file"))
-            except FinError as error:
-                checked.findings.append((("training", name, "file"), str(error)))
-            else:
-                learned = [task for share in read.tasks for task in tasks.names(share.task)]
-                wrong = list(_what_it_trains(name, training, read, unseen & {*learned}))
-                checked.findings += wrong
-                if not wrong:
-                    checked.tasks.setdefault(name, learned)
+            found = list(_check(name, training, model_name, model, unseen - seen))
+            if not found:
+                shares = read_training(training, model).tasks
+                checked.tasks.setdefault(name, [task for share in shares for task in tasks.names(share.task)])
+            checked.findings += found
     return checked
 
 
-_BASE = "the model"
+def _check(name: str, training: Training, model_name: str, model: Model, unseen: set[str]) -> Iterator[Finding]:
+    try:
+        read = read_training(training, model)
+    except Problems as error:
+        places = settings.places(training.set, ("training", name, "set"))
+        places |= settings.places(model.settings, ("models", model_name, "settings"))
+        yield from settings.findings(error.problems, places, ("training", name, "file"))
+    except FinError as error:
+        yield ("training", name, "file"), str(error)
+    else:
+        yield from _what_it_trains(name, training, read, unseen)
 
 
 def read_training(training: Training, model: Model) -> TrainConfig:
-    """The training file as it is for one model.
+    """The training file with what is changed in it for one model.
 
     Raises:
         FinError: there is no such file, or it cannot be read.
         Problems: all that is wrong with it.
     """
-    base = Override(_BASE, ("model",), model.model)
-    return read_config(training.file, settings.training_settings(training, model), [base]).config
+    return read_config(training.file, settings.training_settings(training, model), [_DEMO]).config
 
 
 def _models(training: str, config: Experiment) -> list[tuple[str, Model]]:
     """The models that it is run for; a training that is run for none is checked as well."""
     taking = [(name, model) for name, model in config.models.items() if training in trainings_of(model, config)]
     return taking or [("", Model(model="demo"))]
-
-
-def _places(name: str, training: Training, model_name: str, model: Model) -> dict[str, tuple[str | int, ...]]:
-    of_training = settings.places(training.set, ("training", name, "set"))
-    return of_training | settings.places(model.settings, ("models", model_name, "settings"))
 
 
 def _given(config: Experiment) -> Iterator[Finding]:
@@ -90,8 +87,9 @@ def _given(config: Experiment) -> Iterator[Finding]:
 
 def _what_it_trains(name: str, training: Training, read: TrainConfig, unseen: set[str]) -> Iterator[Finding]:
     where = ("training", name, "set", "tasks") if "tasks" in training.set else ("training", name, "file")
-    if unseen:
-        yield where, f"trains on {', '.join(sorted(unseen))}, which this experiment scores as unseen"
+    learned = {task for share in read.tasks for task in tasks.names(share.task)}
+    if here := learned & unseen:
+        yield where, f"trains on {', '.join(sorted(here))}, which this experiment scores as unseen"
     marked = {task.name for share in read.tasks for task in _found(share.task) if task.fin.get("seen") is False}
     if not read.allow_unseen and (more := marked - unseen):
         yield where, f"trains on {', '.join(sorted(more))}, marked as unseen: `fin train` refuses that"
