@@ -31,6 +31,7 @@ class Step:
         rows: rows that go through a model, roughly: train rows times epochs, or test rows times models.
         bytes: what it writes, roughly.
         engines: model engines it starts.
+        parameters: size of the base model, for estimates; 0 where it is not on this machine.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Step:
     rows: int = 0
     bytes: int = 0
     engines: int = 0
+    parameters: int = 0
 
     @property
     def log(self) -> str:
@@ -103,7 +105,8 @@ def read_plan(file: Path) -> Plan:
 
 
 def _step(data: dict[str, Any]) -> Step:
-    fields: dict[str, Any] = {name: data[name] for name in ("name", "kind", "key", "rows", "bytes", "engines")}
+    plain = ("name", "kind", "key", "rows", "bytes", "engines", "parameters")
+    fields: dict[str, Any] = {name: data[name] for name in plain}
     fields |= {name: tuple(data[name]) for name in ("command", "needs", "markers", "outputs")}
     return Step(**fields, resources=Resources(**data["resources"]))
 
