@@ -62,6 +62,13 @@ def test_the_demo_needs_no_data() -> None:
     assert config.rows.data == "sample" and [model.model for model in config.models.values()] == ["demo"]
 
 
+def test_the_file_in_the_readme_reads(tmp_path: Path) -> None:
+    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    file = tmp_path / "my.yaml"
+    file.write_text(text.split("```yaml\n")[1].split("```")[0])
+    assert set(read_experiment(str(file)).config.merges) == {"average", "ties", "searched"}
+
+
 def test_the_wheel_has_them() -> None:
     files = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
     assert {f"fin_plugins/experiment_files/{name}.yaml" for name in NAMES} <= files
