@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.experiments.running.plans import diamond, ran, two
 
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.running.run import run_plan
 from fin_plugins.experiments.running.snakemake import Limits
 from fin_plugins.experiments.steps import Plan
+from tests.experiments.running.plans import diamond, ran, two
 
 pytest.importorskip("snakemake_executor_plugin_cluster_generic")
 

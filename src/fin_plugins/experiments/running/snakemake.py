@@ -12,10 +12,11 @@ from pathlib import Path
 
 from fin_plugins.errors import FinError
 from fin_plugins.experiments.running import command, gpus
-from fin_plugins.experiments.steps import Plan
+from fin_plugins.experiments.steps import Plan, write_whole
 from fin_plugins.locations import experiment_folder
 
 LOG = "logs/snakemake.log"
+_SNAKEFILE = "Snakefile"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def command_line(plan: Plan, limits: Limits | None, profile: Path | None, more: 
         profile: says how a cluster runs them.
         more: arguments of the user's own.
     """
-    words = [sys.executable, "-m", "snakemake", "--snakefile", str(experiment_folder() / "Snakefile")]
+    words = [sys.executable, "-m", "snakemake", "--snakefile", str(plan.work / _SNAKEFILE)]
     words += ["--directory", str(plan.work), "--workflow-profile", "none", "--profile", str(profile or "none")]
     # The lock is our own, which does not outlive its owner; what was cut off has no marker.
     words += ["--nolock", "--rerun-incomplete", "--drop-metadata", "--keep-going", "--nocolor"]
@@ -88,6 +89,8 @@ class Engine:
             words: its command line.
             limits: of this machine; None where a cluster runs the steps, which go on without us.
         """
+        # A copy of the workflow in the work folder: Snakemake sends it to nodes that share nothing else.
+        write_whole(plan.work / _SNAKEFILE, (experiment_folder() / _SNAKEFILE).read_text(encoding="utf-8"))
         log = plan.work / LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as written:

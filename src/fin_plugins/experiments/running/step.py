@@ -2,11 +2,12 @@
 
 import os
 import shlex
+import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,12 +81,24 @@ def _ended(status: int) -> str:
     return f"it ended with exit status {status}"
 
 
+def _copy_markers(plan: Plan, step: Step, copies: Iterable[Path]) -> None:
+    """Put the markers where Snakemake looks for them: elsewhere, where a cluster has storage between its nodes."""
+    for path, copy in zip(step.markers, copies, strict=False):
+        if copy.resolve() != (plan.work / path).resolve():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(plan.work / path, copy)
+
+
 def main() -> None:
-    """Run the step that the command line names."""
+    """Run the step that the command line names; after its name, where Snakemake wants the markers."""
     try:
-        file, name = sys.argv[1:]
+        file, name, *copies = sys.argv[1:]
         plan = read_plan(Path(file))
-        sys.exit(run_step(plan, next(step for step in plan.steps if step.name == name)))
+        step = next(step for step in plan.steps if step.name == name)
+        status = run_step(plan, step)
+        if status == 0:
+            _copy_markers(plan, step, map(Path, copies))
+        sys.exit(status)
     except FinError as error:
         print(f"fin: error: {error}", file=sys.stderr)
         sys.exit(1)
