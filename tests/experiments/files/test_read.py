@@ -52,7 +52,7 @@ FAULTS = [
     (
         "small: demo",
         "small: {model: demo, train: [fomc]}",
-        "2 models.small.train: lacks sentiment, needed to merge best: add it",
+        "2 models.small.train: lacks sentiment, needed to merge ties, best: add it",
     ),
     ("  ties: {", "  multi: {", "15 merges.multi: the name of a training, too"),
     ("seeds: [1, 2]", "seeds: [1, 2, 1]", "8 seeds.2: 1: given twice"),

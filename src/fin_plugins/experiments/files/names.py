@@ -63,15 +63,13 @@ def _known(key: Key, given: Sequence[str] | str | None, known: list[str], what: 
 
 def _experts(name: str, model: Model, config: Experiment) -> Iterator[Finding]:
     """Whether everything that is merged for a model is trained for it."""
-    needed = {
-        expert: merge
-        for merge in merges_of(model, config)
-        for expert in config.merges[merge].experts
-        if model.train is not None and expert in config.training and expert not in model.train
-    }
-    if needed:
-        lacking, merges = ", ".join(needed), ", ".join(dict.fromkeys(needed.values()))
-        message = f"lacks {lacking}, needed to merge {merges}: add it, or name this model's merges in `merge`"
+    if model.train is None:
+        return
+    wanted = [(merge, expert) for merge in merges_of(model, config) for expert in config.merges[merge].experts]
+    lacking = [(merge, one) for merge, one in wanted if one in config.training and one not in model.train]
+    if lacking:
+        merges, experts = (", ".join(dict.fromkeys(names)) for names in zip(*lacking, strict=True))
+        message = f"lacks {experts}, needed to merge {merges}: add it, or name this model's merges in `merge`"
         yield ("models", name, "train"), message
 
 
