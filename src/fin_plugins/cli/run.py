@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("run", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", required=False)
-@click.argument("more", nargs=-1, type=click.UNPROCESSED)
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORDS FOR SNAKEMAKE]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key, as rows.test=50.")
 @click.option("--output", metavar="DIR", help="Folder of all that is made. [default: results/run/ and FILE's name]")
 @click.option("--cores", type=click.IntRange(min=1), help="That steps may take at once. [default: all that are here]")

@@ -17,6 +17,7 @@ from fin_plugins.locations import experiment_folder
 
 LOG = "logs/snakemake.log"
 _SNAKEFILE = "Snakefile"
+_PROFILE_FILES = ("config.yaml", "profile.yaml")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def profile_folder(name_or_path: str) -> Path:
     """
     shipped = experiment_folder() / "profiles"
     for folder in (Path(name_or_path), shipped / name_or_path):
-        if any((folder / file).is_file() for file in ("config.yaml", "profile.yaml")):
+        if any((folder / file).is_file() for file in _PROFILE_FILES):
             return folder.resolve()
     known = ", ".join(sorted(folder.name for folder in shipped.iterdir() if folder.is_dir()))
     raise FinError(f"--profile {name_or_path}: no folder with a config.yaml, nor a shipped one; shipped are {known}")
@@ -72,10 +73,22 @@ def command_line(plan: Plan, limits: Limits | None, profile: Path | None, more: 
     # The lock is our own, which does not outlive its owner; what was cut off has no marker.
     words += ["--nolock", "--rerun-incomplete", "--drop-metadata", "--keep-going", "--nocolor"]
     words += ["--scheduler", "greedy"]  # the other one calls a solver, for a few dozen steps
+    if profile is not None:
+        words += _storage(plan, profile)
     if limits is not None:
         memory = f"mem_mb={int(limits.memory_gb * 1000)}"
         words += ["--cores", str(limits.cores), "--resources", memory, f"gpu={len(limits.gpus)}"]
     return [*words, *more]
+
+
+def _storage(plan: Plan, profile: Path) -> list[str]:
+    """Where the profile has storage between nodes and does not say which folder: the work folder."""
+    import yaml
+
+    file = next(file for name in _PROFILE_FILES if (file := profile / name).is_file())
+    said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    has_folder = "default-storage-provider" not in said or "default-storage-prefix" in said
+    return [] if has_folder else ["--default-storage-prefix", str(plan.work)]
 
 
 class Engine:
