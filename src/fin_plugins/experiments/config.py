@@ -45,8 +45,6 @@ class Model(Strict):
     """Keys of every training file for this model, as with `fin train --set`."""
     model_args: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the engine for this model."""
-    chat_template: bool | None = None
-    """Instead of the scoring's, for this model: a base model mostly has none."""
 
 
 class Tasks(Strict):
