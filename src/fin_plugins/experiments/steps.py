@@ -28,7 +28,8 @@ class Step:
             for each model that it scores, all others have one.
         outputs: folders or files that the command must have made; without all of them it counts as failed.
         resources: what it takes.
-        rows: rows that go through a model, roughly: train rows times epochs, or test rows times models.
+        rows: rows that go through a model, roughly: train rows times epochs and validation rows times checkpoints, test
+            rows times models, or a search's validation rows and prompts times candidates.
         bytes: what it writes, roughly.
         engines: model engines it starts.
         parameters: size of the base model, for estimates; 0 where it is not on this machine.

@@ -85,12 +85,19 @@ def _content(text: str) -> Any:
 
 
 def _rows(scene: Scene, config: TrainConfig) -> int:
-    """Rows times epochs, or what fits into `max_steps`."""
+    """Train rows times epochs, or what fits into `max_steps`, and validation rows times checkpoints."""
     rows = sum(_rows_of(scene, share) for share in config.tasks) * (1 + (config.replay.ratio if config.replay else 0))
-    trained = math.ceil(rows * config.epochs)
-    if config.max_steps is None:
-        return trained
-    return min(trained, config.max_steps * config.batch_size * config.gradient_accumulation)
+    wanted = math.ceil(rows * config.epochs)
+    most = (config.max_steps or wanted) * config.batch_size * config.gradient_accumulation
+    return min(wanted, most) + _validation_rows(scene, config)
+
+
+def _validation_rows(scene: Scene, config: TrainConfig) -> int:
+    if config.validation is None:
+        return 0
+    found = [task.rows("validation") for share in config.tasks for task in scene.tasks.trained(share.task)]
+    rows = sum(min(split.count, config.validation.rows) for split in found if split)
+    return rows * (1 + math.ceil(config.epochs * config.checkpoints_per_epoch))  # once before training
 
 
 def _rows_of(scene: Scene, share: TaskShare) -> int:
