@@ -12,7 +12,6 @@ from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.experiments.config import Experiment
-    from fin_plugins.experiments.running.snakemake import Limits
     from fin_plugins.experiments.steps import Plan
 
 
@@ -77,6 +76,8 @@ def command(
     if more and not more[0].startswith("-"):
         raise click.UsageError(f"{more[0]}: one experiment at a time (after --: arguments for Snakemake)")
     changes = [*settings, *([f"output={json.dumps(output)}"] if output is not None else [])]
+    if profile and (cores or memory or gpus is not None):
+        raise click.UsageError("--cores, --memory and --gpus are this machine's; on a cluster the profile has limits")
     if dag:
         _draw(_planned(file, changes, fetch=False), dag)
         return
@@ -85,7 +86,7 @@ def command(
 
         click.echo(told(_planned(file, changes, fetch=False), as_json, commands))
         return
-    _run(_planned(file, changes, fetch=True), more, (cores, memory, gpus), profile, as_json)
+    _run(file, changes, more, (cores, memory, gpus), profile, as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -141,64 +142,50 @@ def _draw(plan: "Plan", to: str) -> None:
 
 
 def _run(
-    plan: "Plan",
+    file: str,
+    changes: list[str],
     more: tuple[str, ...],
     asked: tuple[int | None, float | None, int | None],
     profile: str | None,
     as_json: bool,
 ) -> None:
-    """Run the plan, and say how it went.
+    """Run an experiment, and say how it went.
 
     Args:
-        plan: all steps.
+        file: the experiment's, or its name.
+        changes: of keys.
         more: arguments for Snakemake.
         asked: cores, memory and GPUs, where the user limits them.
         profile: of the cluster, if any.
         as_json: print what it took as JSON.
     """
-    from fin_plugins.experiments.planning.estimate import estimate
-    from fin_plugins.experiments.running import prepare, snakemake
-    from fin_plugins.experiments.running.run import Stopped, run_plan, told
+    from fin_plugins.experiments.running import prepare, snakemake, told
+    from fin_plugins.experiments.running.run import Stopped, run_plan
 
+    snakemake.check_installed()
     folder = snakemake.profile_folder(profile) if profile else None
-    if folder and any(asked):
-        raise click.UsageError("--cores, --memory and --gpus are this machine's; on a cluster the profile has limits")
     limits = None if folder else prepare.limits(*asked)
+    plan = _planned(file, changes, fetch=True)
     to_do = plan.to_do()
-    for remark in prepare.check_fit(to_do, limits) if limits else ():
+    for remark in [*(prepare.check_fit(to_do, limits) if limits else ()), *prepare.check_disk(to_do, plan.work)]:
         _say(remark)
-    _say(_before(plan, len(to_do), limits))
+    _say(told.before(plan, limits))
     try:
-        seconds = {name: found.seconds for name, found in estimate(plan).items() if found.basis != "limit"}
-        outcome = run_plan(plan, limits=limits, profile=folder, more=more, seconds=seconds)
+        outcome = run_plan(plan, limits=limits, profile=folder, more=more, seconds=_seconds(plan))
     except Stopped:
         _say("stopped; the same command goes on from there")
         sys.exit(130)  # as a shell has it for Ctrl-C
     if outcome.failed:
-        raise FinError(f"{len(outcome.failed)} of {len(plan.steps)} steps failed\n{told(plan, outcome)}")
-    _finish(plan, as_json)
+        said = f"{told.failures(plan, outcome)}\nwhen that is mended, the same command goes on from there"
+        raise FinError(f"{len(outcome.failed)} of {len(plan.steps)} steps failed\n{said}")
+    click.echo(told.after(plan, as_json))
 
 
-def _before(plan: "Plan", to_do: int, limits: "Limits | None") -> str:
-    if not to_do:
-        return f"nothing to do: all {len(plan.steps)} steps are done"
-    where = "a cluster"
-    if limits:
-        where = f"{limits.cores} cores, {limits.memory_gb:.0f} GB of memory, {len(limits.gpus)} GPUs"
-    return f"{to_do} of {len(plan.steps)} steps to do, on {where}; all is in {plan.work}"
+def _seconds(plan: "Plan") -> dict[str, float]:
+    """How long steps take, as far as more is known than the hours that the file allows."""
+    from fin_plugins.experiments.planning.estimate import estimate
 
-
-def _finish(plan: "Plan", as_json: bool) -> None:
-    from fin_plugins.experiments.running.record import table, write_record
-
-    found = write_record(plan)
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    click.echo(table(found))
-    for step in plan.steps:
-        if step.kind == "board":
-            click.echo(f"the board: {plan.work / Path(step.outputs[0]).parent / 'index.html'}")
+    return {name: found.seconds for name, found in estimate(plan).items() if found.basis != "limit"}
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""A run in a process of its own, to be stopped and killed: `python -m tests.experiments.running.drive WORK SECONDS`."""
+"""A run in a process of its own, to be stopped and killed: `… running.drive WORK SECONDS [PROFILE]`."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,9 @@ from tests.experiments.running.plans import diamond
 
 if __name__ == "__main__":
     try:
-        outcome = run_plan(diamond(Path(sys.argv[1]), float(sys.argv[2])), limits=Limits(2, 4, ()))
+        profile = Path(sys.argv[3]) if len(sys.argv) > 3 else None
+        limits = None if profile else Limits(2, 4, ())
+        outcome = run_plan(diamond(Path(sys.argv[1]), float(sys.argv[2])), limits=limits, profile=profile)
     except Stopped:
         sys.exit(130)
     sys.exit(len(outcome.failed))

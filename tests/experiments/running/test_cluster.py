@@ -1,6 +1,8 @@
 """The way of a cluster: every step is a job that something else starts. Here that is a shell on this machine."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from fin_plugins.experiments.running.run import run_plan
 from fin_plugins.experiments.running.snakemake import Limits
 from fin_plugins.experiments.steps import Plan
 from tests.experiments.running.plans import diamond, ran, two
+from tests.experiments.running.test_killed import drive, wait_until
 
 pytest.importorskip("snakemake_executor_plugin_cluster_generic")
 
@@ -72,3 +75,14 @@ def test_a_failed_job_is_told_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert set(outcome.failed) == {"left"} and outcome.waiting == ("last",)
     assert state.read(plan, state.FAILED)["left"]["why"] == "it ended with exit status 1"
     assert run_plan(plan, limits=None, profile=folder).failed == {} and len(ran(plan.work)) == 4
+
+
+@pytest.mark.prove
+def test_jobs_of_a_killed_run_go_on_and_are_not_run_twice(tmp_path: Path) -> None:
+    plan, folder = diamond(tmp_path / "work", 10), profile(tmp_path / "cluster")
+    process = drive(plan.work, 10, str(folder))
+    wait_until(lambda: "first" in state.read(plan, state.RUNNING))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert run_plan(plan, limits=None, profile=folder).failed == {}
+    assert sorted(ran(plan.work)) == ["first", "last", "left", "right"]

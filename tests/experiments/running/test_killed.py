@@ -22,8 +22,8 @@ from tests.experiments.running.plans import WHOLE, diamond, ran
 HERE = Limits(2, 4, ())
 
 
-def drive(work: Path, seconds: float) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "tests.experiments.running.drive", str(work), str(seconds)]
+def drive(work: Path, seconds: float, *profile: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "tests.experiments.running.drive", str(work), str(seconds), *profile]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)

@@ -10,8 +10,9 @@ import pytest
 from fin_plugins.errors import FinError
 from fin_plugins.experiments.config import Resources
 from fin_plugins.experiments.running import lock, prepare, record, snakemake
-from fin_plugins.experiments.running.run import run_plan, told
+from fin_plugins.experiments.running.run import run_plan
 from fin_plugins.experiments.running.snakemake import Limits
+from fin_plugins.experiments.running.told import failures
 from fin_plugins.experiments.steps import Plan, Step
 from tests.experiments.running.plans import KEY, WHOLE, diamond, ran, step, two
 
@@ -67,7 +68,7 @@ def test_what_does_not_need_a_failed_step_goes_on(tmp_path: Path, capsys: pytest
     outcome = run_plan(plan, limits=HERE)
     assert outcome.failed == {"left": "it ended with exit status 1"} and outcome.waiting == ("last",)
     assert sorted(ran(tmp_path)) == ["first", "right"]
-    said = told(plan, outcome)
+    said = failures(plan, outcome)
     assert (
         "the model is not there" in said
         and f"its log: {tmp_path / bad.log}" in said

@@ -1,6 +1,8 @@
 """What an experiment needs before its first step, and what of this machine its steps may take."""
 
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 from fin_plugins.data.sources import Dataset
 from fin_plugins.errors import FinError
@@ -25,6 +27,15 @@ def limits(cores: int | None, memory_gb: float | None, devices: int | None) -> L
         raise FinError(f"--gpus {devices}: this machine has {len(there)} (nvidia-smi -L, CUDA_VISIBLE_DEVICES)")
     memory = memory_gb or (machine.memory_gib() or 8) * _GIB
     return Limits(cores or machine.cores(), memory, tuple(there if devices is None else there[:devices]))
+
+
+def check_disk(steps: Iterable[Step], work: Path) -> list[str]:
+    """A remark where the disk will not hold what steps write, as far as that can be told before."""
+    free = shutil.disk_usage(next(folder for folder in (work, *work.parents) if folder.is_dir())).free
+    needed = sum(step.bytes for step in steps)
+    if needed <= free:
+        return []
+    return [f"{work}: {free / 1e9:.0f} GB free there, and the steps write about {needed / 1e9:.0f} GB"]
 
 
 def check_fit(steps: Iterable[Step], limits: Limits) -> list[str]:

@@ -12,7 +12,7 @@ from types import FrameType
 
 from fin_plugins.errors import FinError
 from fin_plugins.experiments.running import lock, state
-from fin_plugins.experiments.running.progress import Bar, Lines, Watch, shown, tail
+from fin_plugins.experiments.running.progress import Bar, Lines, Watch, shown
 from fin_plugins.experiments.running.snakemake import LOG, Engine, Limits, check_installed, command_line
 from fin_plugins.experiments.steps import Plan
 
@@ -125,21 +125,6 @@ def _last_word(plan: Plan) -> str:
     errors = [place for place, line in enumerate(said) if re.match(r"\w*(Error|Exception|error:)", line)]
     words = said[errors[-1] : errors[-1] + 2] if errors else said[-1:]
     return f"{' '.join(words)[:300]} (all that it said: {plan.work / LOG})"
-
-
-def told(plan: Plan, outcome: Outcome) -> str:
-    """What is wrong, for the person at the terminal: which step, the end of its log, and where all of it is."""
-    lines = []
-    for step in plan.steps:
-        if step.name not in outcome.failed:
-            continue
-        log = plan.work / step.log
-        lines.append(f"{step.name}: {outcome.failed[step.name]}")
-        lines += [f"    {line}" for line in tail(plan, step, 8)]
-        lines.append(f"  its log: {log if log.exists() else plan.work / LOG}")
-    if outcome.waiting:
-        lines.append(f"not run for that: {', '.join(outcome.waiting)}")
-    return "\n".join(lines)
 
 
 def _most_cores(plan: Plan) -> int:
