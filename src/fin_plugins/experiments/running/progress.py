@@ -11,6 +11,7 @@ from fin_plugins.experiments.steps import Plan, Step
 
 _TAIL = 2000  # bytes of a log, enough for its last line
 _WIDE = 60
+_SOME = 0.1  # of the time so far, is left of a step that takes longer than expected
 
 
 class Watch:
@@ -38,6 +39,7 @@ class Watch:
         self.done = {step.name for step in plan.steps if plan.done(step)}
         self.seen: set[str] = set()
         self._open = [step for step in plan.steps if step.name not in self.done]
+        self._took, self._expected = 0.0, 0.0  # seconds of the steps that ended so far
 
     def look(self) -> list[str]:
         """What has happened: a line for each step that started, ended or failed."""
@@ -51,7 +53,7 @@ class Watch:
         self.seen |= {*self.running, *self.failed, *(step.name for step in ended)}
         return [
             *(f"{name} started" for name in self.running if name not in before),
-            *(f"{step.name} done{_after(self._took(step))}" for step in ended),
+            *(f"{step.name} done{self._count(step)}" for step in ended),
             *(self._failure(name, data) for name, data in new.items()),
         ]
 
@@ -78,12 +80,18 @@ class Watch:
         return last_line(self.plan, step)
 
     def _own(self, step: Step) -> float:
-        since = self.running[step.name]["started"] if step.name in self.running else time.time()
-        return max(0.0, self._seconds[step.name] - (time.time() - since))
+        """What is left of a step, by how much longer others took than expected; one that goes on has some left."""
+        whole = self._seconds[step.name] * (self._took / self._expected if self._expected else 1)
+        since = time.time() - self.running[step.name]["started"] if step.name in self.running else 0.0
+        return max(whole - since, _SOME * since)
 
-    def _took(self, step: Step) -> float | None:
+    def _count(self, step: Step) -> str:
         told = state.read_json(self.plan.work / step.markers[0])
-        return told["seconds"] if told else None
+        if told is None:
+            return ""
+        if step.name in self._seconds:
+            self._took, self._expected = self._took + told["seconds"], self._expected + self._seconds[step.name]
+        return f" in {duration(told['seconds'])}"
 
     def _failure(self, name: str, data: dict[str, Any]) -> str:
         return f"{name} FAILED after {duration(data['seconds'])}: {data['why']}: {self.said(name)}"
@@ -173,10 +181,6 @@ class Bar:
     def close(self) -> None:
         """Take it away."""
         self._live.stop()
-
-
-def _after(seconds: float | None) -> str:
-    return f" in {duration(seconds)}" if seconds is not None else ""
 
 
 def _left(watch: Watch) -> str:

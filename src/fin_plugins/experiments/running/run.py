@@ -94,6 +94,7 @@ def _clear(plan: Plan) -> None:
 
 def _stop(engine: Engine, watch: Watch, display: "Lines | Bar") -> None:
     """Have Snakemake and the steps stop; with one more Ctrl-C, or when it takes too long, at once."""
+    display.tell(["stopping: steps save what they have, which may take a minute (Ctrl-C again: at once)"])
     engine.stop()
     try:
         if not engine.wait(_PATIENCE):
