@@ -66,8 +66,10 @@ class TaskFiles:
     def _name(self, name: str) -> str:
         if not is_path(name):
             return name
+        file = Path(name)
         for known, entry in self._index.items():
-            if entry.yaml_path and Path(entry.yaml_path).resolve() == Path(name).resolve():
+            there = entry.yaml_path and Path(entry.yaml_path)
+            if there and there.name == file.name and there.resolve() == file.resolve():
                 return known
         raise FinError(f"tasks: {name}: neither a task nor a group that lm-eval can read; `fin task check {name}`")
 
