@@ -2,9 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,25 +27,41 @@ _RULES = ("value_error", "rule")
 def check(model: type[Model], data: dict[str, Any], stand_ins: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
     """The data as a model, or everything that is wrong with it.
 
-    pydantic looks at rules between keys only where each key alone is right; so that they are reported in the same
-    run, the data is looked at again without the keys that are wrong.
-
     Args:
         model: what the data should be.
         data: as read from a file.
         stand_ins: for the keys that must be there, a value that breaks no rule.
     """
+    checked, found = sift(model, data, stand_ins)
+    return (None if found else checked), found
+
+
+def sift(model: type[Model], data: dict[str, Any], stand_ins: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
+    """The data as a model without the keys that are wrong, and everything that is wrong with them.
+
+    pydantic looks at rules between keys only where each key alone is right; so that they are reported in the same
+    run, the data is looked at again without the keys that are wrong. A rule is not held against keys of which one is
+    left out for a mistake of its own.
+
+    Args:
+        model: what the data should be.
+        data: as read from a file.
+        stand_ins: for the keys that must be there, a value that breaks no rule.
+
+    Returns:
+        The model, None where nothing is left that is one; and the findings.
+    """
     found: list[Finding] = []
     looked_at, wrong = data, set[Key]()
     while True:
         try:
-            checked = model.model_validate(looked_at)
-            return (None, found) if wrong else (checked, [])
+            return model.model_validate(looked_at), found
         except ValidationError as error:
-            rest = _findings(error, model, looked_at, only=_RULES if wrong else None)
+            found += _findings(error, model, looked_at, without=wrong)
             keys = {key for key, _ in _findings(error, model, looked_at)}
-        found += rest
-        if keys <= wrong:
+        if keys <= wrong:  # without them it is no better: what they stand in goes, too
+            keys = {key[:-1] for key in keys}
+        if () in keys:
             return None, found
         wrong |= keys
         looked_at = {**stand_ins, **_without(data, wrong)}
@@ -58,14 +75,18 @@ def hint(given: str, known: Iterable[str]) -> str:
 
 
 def _findings(
-    error: ValidationError, model: type[BaseModel], data: Any, only: tuple[str, ...] | None = None
+    error: ValidationError, model: type[BaseModel], data: Any, without: Collection[Key] = ()
 ) -> list[Finding]:
-    """One finding a key; what several branches of a union say about it is joined by `or`."""
+    """One finding a key; what several branches of a union say about it is joined by `or`.
+
+    Where keys were left out, broken rules only, and of these none that is about a key left out.
+    """
     said: dict[Key, list[str]] = {}
     branches: set[Key] = set()
     for entry in error.errors(include_url=False):
-        if only is None or entry["type"] in only:
-            key, in_a_branch = _key(entry, data)
+        key, in_a_branch = _key(entry, data)
+        rule = entry["type"] in _RULES and not {key, (*key, *_rule_key(entry))} & set(without)
+        if rule or not without:
             branches |= {key} if in_a_branch else set()
             said.setdefault(key, []).append(_message(entry, key, model))
     deeper = {key[:end] for key in said for end in range(len(key))}
@@ -129,18 +150,38 @@ def _key_hint(name: str, level: type[BaseModel] | None, model: type[BaseModel]) 
 def _paths(model: type[BaseModel], above: str = "") -> Iterator[str]:
     for name, info in model.model_fields.items():
         yield above + name
+        between = "NAME." if any(get_origin(each) is dict for each in _variants(info.annotation)) else ""
         for inner in _models_in(info.annotation):
-            yield from _paths(inner, f"{above}{name}.")
+            yield from _paths(inner, f"{above}{name}.{between}")
 
 
 def _level(model: type[BaseModel], key: Key) -> type[BaseModel] | None:
     """The model that describes what stands under a key."""
-    found: type[BaseModel] | None = model
+    annotation: Any = model
     for part in key:
-        if isinstance(part, str) and found:
-            info = found.model_fields.get(part)
-            found = next(_models_in(info.annotation), None) if info else None
-    return found
+        annotation = next(_below(annotation, part), None)
+    return next(_models_in(annotation), None)
+
+
+def _below(annotation: Any, part: str | int) -> Iterator[Any]:
+    """What describes the value of one key, or of one item, of what the annotation describes."""
+    for each in _variants(annotation):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            if part in each.model_fields:
+                yield each.model_fields[str(part)].annotation
+        elif get_origin(each) in (dict, list):
+            yield get_args(each)[-1]
+
+
+def _variants(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows, without what is said about them."""
+    if get_origin(annotation) is Annotated:
+        yield from _variants(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for each in get_args(annotation):
+            yield from _variants(each)
+    else:
+        yield annotation
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -12,12 +12,15 @@ from jsonschema import Draft202012Validator
 
 from fin_plugins.authoring.schema import schemas
 from fin_plugins.cli.main import fin
-from fin_plugins.locations import task_folder, training_folder
+from fin_plugins.locations import experiment_folder, task_folder, training_folder
 from fin_plugins.tasks.schema_address import ADDRESS
 from tests.conftest import ROOT
 
 TASKS = sorted(task_folder().rglob("*.yaml"))
 TRAINING = sorted(training_folder().glob("*.yaml"))
+EXPERIMENTS = sorted(experiment_folder().glob("*.yaml"))
+
+KINDS = ("task", "training", "experiment")
 
 
 class AsEditorsRead(yaml.SafeLoader):
@@ -48,7 +51,7 @@ def test_committed_files_are_what_the_code_generates(tmp_path: Path) -> None:
     done = CliRunner().invoke(fin, ["task", "schema", "--write", str(tmp_path)], catch_exceptions=False)
     assert done.exit_code == 0
     names = {file.name for file in tmp_path.iterdir()}
-    assert names == {file.name for file in (ROOT / "schema").iterdir()} == {"task.schema.json", "training.schema.json"}
+    assert names == {file.name for file in (ROOT / "schema").iterdir()} == {f"{name}.schema.json" for name in KINDS}
     for name in names:
         assert (tmp_path / name).read_text() == (ROOT / "schema" / name).read_text(), "fin task schema --write schema"
     assert json.loads((ROOT / "schema" / "task.schema.json").read_text())["$id"] == ADDRESS
@@ -64,13 +67,17 @@ def test_shipped_task_files_are_valid_and_name_the_schema(
     assert start == "# yaml-language-server: $schema" and (file.parent / named).resolve().is_file()
 
 
-@pytest.mark.parametrize("file", TRAINING, ids=lambda file: file.stem)
-def test_shipped_training_files_are_valid_and_name_the_schema(
-    file: Path, validators: dict[str, Draft202012Validator]
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [*(("training", file) for file in TRAINING), *(("experiment", file) for file in EXPERIMENTS)],
+    ids=lambda value: value if isinstance(value, str) else value.stem,
+)
+def test_shipped_training_and_experiment_files_are_valid_and_name_the_schema(
+    kind: str, file: Path, validators: dict[str, Draft202012Validator]
 ) -> None:
     text = file.read_text(encoding="utf-8")
-    assert problems(validators["training"], text) == []
-    assert text.splitlines()[0].partition("=")[2] == schemas()["training.schema.json"]["$id"]
+    assert problems(validators[kind], text) == []
+    assert text.splitlines()[0].partition("=")[2] == schemas()[f"{kind}.schema.json"]["$id"]
 
 
 OWN = """\
@@ -146,3 +153,22 @@ def test_mistakes_in_groups_and_below(text: str, where: str, validators: dict[st
 def test_training_files(line: str, right: bool, validators: dict[str, Draft202012Validator]) -> None:
     text = f"model: demo\n{line}" + ("" if line.startswith("tasks") else "\ntasks: [fin_fpb]")
     assert (problems(validators["training"], text) == []) is right
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("models: {a: demo, b: {model: demo, fewshot: [0, 5]}}", True),
+        ("training: {fomc: single_fomc, multi: {file: multi_seen, set: {epochs: 1}}}", True),
+        ("merges: {m: {experts: [fomc], recipe: ties, weights: {fomc: 0.5}}}", True),
+        ("merges: {m: {experts: [], recipe: ties}}", False),
+        ("models: {a: {modle: demo}}", False),
+        ("models: {a b: demo}", False),
+        ("rows: {train: 0}", False),
+        ("protocols: [guessing]", False),
+        ("resources: {training: {cores: 2}}", False),
+    ],
+)
+def test_experiment_files(line: str, right: bool, validators: dict[str, Draft202012Validator]) -> None:
+    text = f"tasks: {{seen: [fin_fomc]}}\n{line}" + ("" if line.startswith("models") else "\nmodels: {a: demo}")
+    assert (problems(validators["experiment"], text) == []) is right

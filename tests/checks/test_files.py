@@ -8,6 +8,7 @@ from fin_plugins.checks.find import find
 from fin_plugins.checks.model import Function, Spot
 from fin_plugins.checks.read import read_task_file
 from fin_plugins.errors import FinError
+from fin_plugins.locations import experiment_folder, merge_folder, training_folder
 from tests.checks.seeing import seen, short
 
 GOOD = (Path(__file__).parent / "faults" / "_good").read_text()
@@ -145,6 +146,16 @@ def test_which_files_a_folder_stands_for(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(FinError, match=r"no \.yaml file"):
         find(["empty"])
+
+
+def test_experiments_and_searches_are_no_training_files(folder: Path) -> None:
+    write("experiment.yaml", (experiment_folder() / "demo.yaml").read_text())
+    write("search.yaml", (merge_folder() / "search" / "pair.yaml").read_text())
+    write("training.yaml", (training_folder() / "demo.yaml").read_text())
+    found, notes = find(["."])
+    assert [one.name for one in found] == ["training.yaml"] and len(notes) == 2
+    for name in ("experiment.yaml", "search.yaml"):
+        assert [one.code for one in read_task_file(Path(name), name).findings] == ["K04"]
 
 
 def test_a_file_that_cannot_be_opened() -> None:

@@ -15,11 +15,16 @@ def test_our_flags_are_taken_out_and_the_others_left_alone() -> None:
     assert rest == ["--tasks", "fin", "--limit", "3"]
     assert flags and str(flags) == "--adapter, --no-base, --prune"
     assert not split(rest)[0]
+    listed, rest = split(["--written", "base=a.json", "--tasks", "fin", "--written=x=b=c.json"])
+    assert listed == Flags(written=["base=a.json", "x=b=c.json"]) and rest == ["--tasks", "fin"]
+    assert listed and str(listed) == "--written"
 
 
 def test_an_adapter_flag_without_a_value() -> None:
     with pytest.raises(FinError, match="--adapter: expected NAME=PATH"):
         split(["--tasks", "fin", "--adapter"])
+    with pytest.raises(FinError, match="--written: expected NAME=FILE"):
+        split(["--tasks", "fin", "--written"])
 
 
 @pytest.mark.parametrize(

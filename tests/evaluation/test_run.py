@@ -29,6 +29,38 @@ def test_a_rerun_writes_nothing_and_starts_no_engine(finished: World, capfd: pyt
     assert "written before" in printed.err
 
 
+def test_lists_of_what_was_written_now_or_before(finished: World, tmp_path: Path) -> None:
+    lists = {name: tmp_path / "lists" / f"{name}.json" for name in ("base", "two")}
+    words = [word for name, file in lists.items() for word in ("--written", f"{name}={file}")]
+    assert finished.run(*finished.flags(), *words) == Asked()
+    for name, file in lists.items():
+        told = json.loads(file.read_text())
+        assert told["model"] == name and len(told["files"]) == 4
+        named = [(file.parent / one).resolve() for one in told["files"]]
+        assert all(one.is_file() and finished.output.resolve() in one.parents for one in named)
+        result = json.loads(named[-1].read_text())
+        assert result["config"]["model_args"].get("adapter_name", "base") == name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--written", "base"], "--written base: expected NAME=FILE"),
+        (["--written", "on=x.json"], "no model is called on here; there are base, one, two"),
+        (["--written", "base=x.json", "--no-base"], "there are one, two"),
+    ],
+)
+def test_lists_of_nobody(words: list[str], said: str, finished: World) -> None:
+    with pytest.raises(FinError, match=said):
+        finished.run(*finished.flags(), *words)
+
+
+def test_a_list_of_what_is_nowhere() -> None:
+    words = ["--model", "fin_hf", "--model_args", "pretrained=x", "--tasks", "fin_fomc", "--written", "base=x.json"]
+    with pytest.raises(FinError, match="--written lists the files that --output_path holds"):
+        read(*split(words))
+
+
 def test_a_stopped_run_goes_on_where_it_was(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(world.output)
     first = Asked(fail_at=5)

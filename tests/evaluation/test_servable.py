@@ -1,11 +1,12 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.evaluation.servable import check_servable, untrained
+from fin_plugins.evaluation.servable import check_servable, same_change, untrained
 from fin_plugins.scoring.adapters import Adapter, read_adapter
 from tests.evaluation.making import adapter, change_settings, llama
 
@@ -139,3 +140,24 @@ def test_untrained(base: Path, plain: Path, tmp_path: Path) -> None:
     assert not untrained(read_adapter("x", adapter(tmp_path / "dora", base, scale=0, use_dora=True)))
     both = {"target_modules": ["embed_tokens", "q_proj"]}  # PEFT starts embeddings with A zero
     assert untrained(read_adapter("x", adapter(tmp_path / "embedding", base, scale=0, **both)))
+
+
+def test_equal_products_of_other_factors_are_the_same_change(base: Path, tmp_path: Path) -> None:
+    """As two merges leave them that have come to the same weights."""
+    from safetensors.torch import load_file, save_file
+
+    def changed(name: str, change: Callable[[str, Any], Any]) -> Adapter:
+        folder = shutil.copytree(tmp_path / "one", tmp_path / name)
+        file = folder / "adapter_model.safetensors"
+        save_file({key: change(key, value).contiguous() for key, value in load_file(file).items()}, file)
+        return read_adapter(name, folder)
+
+    one = read_adapter("one", adapter(tmp_path / "one", base))
+    scaled = changed("scaled", lambda key, value: value * (2.5 if "lora_A" in key else 0.4))
+    turned = changed("turned", lambda key, value: value.flip(0) if "lora_A" in key else value.flip(1))
+    assert same_change(one, scaled) and same_change(scaled, one) and same_change(one, turned)
+    near = changed("near", lambda key, value: value * (1 + 1e-4) if "layers.1" in key and "lora_B" in key else value)
+    assert not same_change(one, near)
+    assert not same_change(one, changed("mixed", lambda key, value: value.flip(0)))
+    change_settings(tmp_path / "scaled", lora_alpha=99)
+    assert not same_change(one, scaled)

@@ -57,12 +57,13 @@ class _Structure(Strict):
 
 def schemas() -> dict[str, Schema]:
     """The schemas by the name of their file."""
+    from fin_plugins.experiments.config import Experiment
     from fin_plugins.training.config import TrainConfig
 
-    training = TrainConfig.model_json_schema(schema_generator=_Generator)
     return {
         "task.schema.json": _headed(ADDRESS, "A task or a group of tasks", _task_or_group()),
-        "training.schema.json": _headed(_beside("training.schema.json"), "A training file", _bounded(training)),
+        "training.schema.json": _of(TrainConfig, "training.schema.json", "A training file"),
+        "experiment.schema.json": _of(Experiment, "experiment.schema.json", "An experiment file"),
     }
 
 
@@ -160,20 +161,25 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
+def _of(model: type[BaseModel], name: str, title: str) -> Schema:
+    schema = model.model_json_schema(schema_generator=_Generator)
+    return _headed(f"{ADDRESS.rpartition('/')[0]}/{name}", title, _bounded(schema))
+
+
 def _headed(address: str, title: str, schema: Schema) -> Schema:
     return {"$schema": _DIALECT, "$id": address, **schema, "title": title}
 
 
-def _beside(name: str) -> str:
-    return f"{ADDRESS.rpartition('/')[0]}/{name}"
-
-
 def _bounded(schema: Any) -> Any:
-    """The same in JSON Schema's words: behind a validator of ours, pydantic leaves bounds in its own."""
+    """The same in JSON Schema's words: behind a validator of ours, pydantic leaves bounds in its own.
+
+    Where names have a pattern, no others are allowed: pydantic does not say that.
+    """
     if isinstance(schema, list):
         return [_bounded(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
+    closed = {"additionalProperties": False} if "patternProperties" in schema else {}
+    return closed | {
         name if isinstance(value, dict) else _BOUNDS.get(name, name): _bounded(value) for name, value in schema.items()
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,25 @@ def find(name_or_path: str, folders: Sequence[Path]) -> Found:
     if name_or_path in known.tasks:
         return known.tasks[name_or_path]
     if Path(name_or_path).suffix in _YAML:
-        found = _task_at(Path(name_or_path))
+        found = task_at(Path(name_or_path))
         same = known.tasks.get(found.name)
         return same if same and same.file.path.samefile(found.file.path) else found
     near = hint(name_or_path, known.tasks)
     raise FinError(f"{name_or_path}: no such task{near}; `fin task list` lists them, --include_path adds a folder")
 
 
-def _task_at(path: Path) -> Found:
+@cache
+def shipped() -> Search:
+    """The shipped tasks alone."""
+    return _read(sorted(task_folder().rglob("*.yaml")))
+
+
+def task_at(path: Path) -> Found:
+    """The task of a file.
+
+    Raises:
+        FinError: there is no such file, it cannot be read, or it is no task.
+    """
     if not path.is_file():
         raise FinError(f"{path}: no such file")
     file, findings = read_task_file(path, str(path))

@@ -55,12 +55,15 @@ def read_task_file(path: Path, name: str) -> Read:
 
 
 def may_be_meant(path: Path) -> bool:
-    """Whether a file that nobody named has any key of a task, group or training file; a broken one counts, too."""
+    """Whether a file that nobody named may be a task, group or training file, from its keys; a broken one counts, too.
+
+    At least half of them are known: experiments and searches have few such keys.
+    """
     try:
         data = _parsed(_content(path), str(path)).data
     except (OSError, Problems):
         return True
-    return not data or bool(_known_keys() & set(data))
+    return 2 * len(_known_keys() & set(data)) >= len(data)
 
 
 def _known_keys() -> set[str]:
@@ -68,7 +71,10 @@ def _known_keys() -> set[str]:
 
 
 def _kind(data: dict[str, Any]) -> Kind | None:
-    """As lm-eval tells tasks from groups: a Python task is one whatever else it says, and a group wins over a task."""
+    """As lm-eval tells tasks from groups: a Python task is one whatever else it says, and a group wins over a task.
+
+    At least half of a training file's keys are some that such a file may have: experiments and searches have few.
+    """
     if "class" in data:
         return "task"
     if "group" in data:
@@ -76,7 +82,8 @@ def _kind(data: dict[str, Any]) -> Kind | None:
     if "task" in data:
         return "task"
     training = set(data) & set(TrainConfig.model_fields)
-    return "training" if training and len(training) > len(set(data) & task_keys()) else None
+    most = max(len(set(data) & task_keys()) + 1, len(data) / 2)
+    return "training" if len(training) >= most else None
 
 
 def _content(path: Path) -> bytes:

@@ -67,9 +67,11 @@ def _table(
 ) -> None:
     """From lm-eval's result files to a table with intervals, paired tests and forgetting.
 
-    RESULTS are folders, result files, or what `fin board export` wrote. With sample files (--log_samples) every figure
-    is computed again from the answers, and models are compared on the same documents; without, the harness's own
-    figures stand there, without intervals. One column holds only what ran on equal rows, prompts and settings.
+    RESULTS are folders, result files, what `fin board export` wrote, or lists that `fin eval --written` wrote: then the
+    board has exactly what they name, and the same results give the same bytes on any machine. With sample files
+    (--log_samples) every figure is computed again from the answers, and models are compared on the same documents;
+    without, the harness's own figures stand there, without intervals. One column holds only what ran on equal rows,
+    prompts and settings.
 
     DIR gets index.html (one file, needs no network), board.md, board.csv, board.json and board.tex. The exit status is
     1 where nothing could be used, or where figures disagree; all that can be written is written then, too.

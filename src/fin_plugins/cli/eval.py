@@ -33,6 +33,8 @@ def command(arguments: tuple[str, ...]) -> None:
       --any-base            accept an adapter whose recorded base model is another
       --prune               stop at a document's decision: same answer, fewer steps; the other labels get a bound
                             (fin_vllm; refused where a metric needs every label's score)
+      --written NAME=FILE   list in FILE, as JSON, which files hold the results of the model NAME (`base`, or an
+                            adapter's name), whether written now or before; `fin board FILE` reads it; repeatable
 
     With --output_path, answers are kept in OUTPUT/.fin-eval, one file for each model and task. The same command
     started again, after a kill or later, asks only what is missing, and nothing where all is there. What was answered

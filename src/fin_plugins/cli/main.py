@@ -12,6 +12,7 @@ VERBS = {
     "eval": "Run lm-eval with the fin tasks; base and many LoRA adapters on one engine, resuming.",
     "train": "Train a LoRA adapter (or a full checkpoint) on the task files.",
     "merge": "Merge adapters or checkpoints by a mergekit recipe, into a checkpoint or one adapter.",
+    "run": "Run a whole experiment from one file: train, merge, score, board; stops and goes on.",
     "board": "From result files to a table with intervals, paired tests and forgetting.",
     "task": "Write, check and show task files: a new task is one YAML.",
     "data": "Fetch, check and show the real data sets.",

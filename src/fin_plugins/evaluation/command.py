@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,10 @@ from fin_plugins.scoring.adapters import Adapter, read_adapter, read_adapters
 from fin_plugins.tasks.harness import config_file, with_task_folder
 
 MODELS = ("fin_vllm", "fin_hf")
+_EXAMPLES = {
+    "--adapter": "NAME=PATH behind it, for example --adapter fomc=adapters/fomc",
+    "--written": "NAME=FILE behind it, for example --written base=written/base.json",
+}
 SWITCHES = ("--no-base", "--verify-adapters", "--prune", "--any-base")
 
 _OWN_CACHE = "fin eval keeps answers itself, below --output_path, keyed by all they depend on: leave it out"
@@ -33,12 +37,14 @@ class Flags:
 
     adapters: list[str] = field(default_factory=list)
     switches: frozenset[str] = frozenset()
+    written: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.adapters or self.switches)
+        return bool(self.adapters or self.switches or self.written)
 
     def __str__(self) -> str:
-        return ", ".join([*(["--adapter"] if self.adapters else []), *sorted(self.switches)])
+        valued = {"--adapter": self.adapters, "--written": self.written}
+        return ", ".join([*(flag for flag, given in valued.items() if given), *sorted(self.switches)])
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Command:
         verify: compare every adapter with PEFT.
         prune: stop a document's walk when its decision is certain.
         any_base: accept adapters of another base.
+        written: by model, the file to list its result and sample files in.
     """
 
     settings: Any
@@ -60,6 +67,7 @@ class Command:
     verify: bool = False
     prune: bool = False
     any_base: bool = False
+    written: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def base_arguments(self) -> dict[str, Any]:
@@ -76,25 +84,26 @@ class Command:
 
 def split(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
     """Our own flags, and the arguments without them."""
-    adapters: list[str] = []
+    given: dict[str, list[str]] = {flag: [] for flag in _EXAMPLES}
     switches: set[str] = set()
     rest: list[str] = []
-    waiting = False
+    waiting = ""
     for argument in arguments:
+        flag, equals, value = argument.partition("=")
         if waiting:
-            adapters.append(argument)
-            waiting = False
-        elif argument == "--adapter":
-            waiting = True
-        elif argument.startswith("--adapter="):
-            adapters.append(argument.removeprefix("--adapter="))
+            given[waiting].append(argument)
+            waiting = ""
+        elif argument in given:
+            waiting = argument
+        elif flag in given and equals:
+            given[flag].append(value)
         elif argument in SWITCHES:
             switches.add(argument)
         else:
             rest.append(argument)
     if waiting:
-        raise FinError("--adapter: expected NAME=PATH behind it, for example --adapter fomc=adapters/fomc")
-    return Flags(adapters, frozenset(switches)), rest
+        raise FinError(f"{waiting}: expected {_EXAMPLES[waiting]}")
+    return Flags(given["--adapter"], frozenset(switches), given["--written"]), rest
 
 
 def model_of(arguments: Sequence[str]) -> str | None:
@@ -133,14 +142,31 @@ def read(flags: Flags, arguments: list[str]) -> Command:
                 raise FinError(f"{switch} without an adapter: name one with --adapter NAME=PATH, or leave it out")
     if settings.output_path:
         settings.log_samples = True
+    with_base = not peft and "--no-base" not in flags.switches
     return Command(
         settings,
         adapters,
-        base=not peft and "--no-base" not in flags.switches,
+        base=with_base,
         verify="--verify-adapters" in flags.switches,
         prune="--prune" in flags.switches,
         any_base="--any-base" in flags.switches,
+        written=_written(flags.written, settings, [*(["base"] if with_base else []), *(one.name for one in adapters)]),
     )
+
+
+def _written(given: Sequence[str], settings: Any, models: Sequence[str]) -> dict[str, Path]:
+    """The file for each model's list."""
+    if given and not settings.output_path:
+        raise FinError("--written lists the files that --output_path holds: add --output_path FOLDER")
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not (name and equals and file):
+            raise FinError(f"--written {text}: expected {_EXAMPLES['--written']}")
+        if name not in models:
+            raise FinError(f"--written {text}: no model is called {name} here; there are {', '.join(models)}")
+        found[name] = Path(file).expanduser()
+    return found
 
 
 def _lm_eval_settings(arguments: list[str]) -> Any:

@@ -55,6 +55,7 @@ def evaluate(settings: Any, model: Model, lm: StoredLM, tasks: Tasks) -> tuple[d
     from lm_eval.utils import handle_non_serializable
 
     tasks.record(model.arguments)
+    lm.expect(tasks.by_name)
     tracker = EvaluationTracker()
     seeds = settings.seed or (None,) * 4
     results = simple_evaluate(

@@ -2,11 +2,12 @@
 
 import json
 import logging
+import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -117,6 +118,21 @@ class Outputs:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_list(file: Path, model: str, files: Sequence[Path]) -> None:
+    """Write down which files hold a model's results, `--written`; `fin board` reads such a list.
+
+    Args:
+        file: the list, JSON: `model`, and `files` relative to the list's own folder.
+        model: `base`, or the adapter's name.
+        files: the sample files and the result file, written now or before.
+
+    Raises:
+        FinError: it cannot be written.
+    """
+    named = [os.path.relpath(one.absolute(), file.absolute().parent) for one in files]
+    write(file, json.dumps({"model": model, "files": named}, indent=1, ensure_ascii=False) + "\n")
 
 
 @contextmanager

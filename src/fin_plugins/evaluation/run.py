@@ -13,7 +13,7 @@ from fin_plugins.evaluation.command import Command
 from fin_plugins.evaluation.engine import Engine, default_engine
 from fin_plugins.evaluation.evaluate import Tasks, evaluate, show
 from fin_plugins.evaluation.hashing import digest
-from fin_plugins.evaluation.outputs import Outputs, fingerprint
+from fin_plugins.evaluation.outputs import Outputs, fingerprint, write_list
 from fin_plugins.evaluation.preflight import check_prompts
 from fin_plugins.evaluation.probe import probe_tokens
 from fin_plugins.evaluation.progress import say
@@ -175,4 +175,6 @@ class Evaluation:
         note = "written before" if files else "written"
         files = files or self.outputs.save(mark, tracker, results, samples)
         say(f"{model.name}: {files[-1]} ({note}, with {len(files) - 1} sample files)")
+        if model.name in self.command.written:
+            write_list(self.command.written[model.name], model.name, files)
         return files

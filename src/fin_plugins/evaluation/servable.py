@@ -35,6 +35,8 @@ BY_TOKEN = {
     "arrow_config": "routing between adapters (Arrow)",
 }
 _LORA_TENSORS = (".lora_A.weight", ".lora_B.weight", ".lora_embedding_A", ".lora_embedding_B")
+_DOWN = ".lora_A.weight"
+_SAME = 1e-6  # of a product's norm: what rounding of factors in float32 comes to
 # The frozen embeddings, which PEFT saves along where LoRA is on them; their shape is compared with the base's.
 _COPIES_OF_THE_BASE = (".base_layer.weight",)
 
@@ -115,6 +117,30 @@ def untrained(adapter: Adapter) -> bool:
         alive[module, factor[-1]] = bool(tensor.any())
     modules = {module for module, _ in alive}
     return not any(alive.get((module, "A")) and alive.get((module, "B")) for module in modules)
+
+
+def same_change(first: Adapter, second: Adapter) -> bool:
+    """Whether two adapters of equal settings change the base alike: equal products of factors that may differ.
+
+    The distance of two products comes from the factors' small inner products alone, in float64.
+    """
+    if read_config(first.name, first.path) != read_config(second.name, second.path):
+        return False
+    ours, theirs = (dict(tensors(adapter)) for adapter in (first, second))
+    downs = [name for name in ours if name.endswith(_DOWN)]
+    if ours.keys() != theirs.keys() or len(ours) != 2 * len(downs):  # more than matrices: told apart by the file alone
+        return False
+    return all(_same_product(ours, theirs, down, f"{down.removesuffix(_DOWN)}.lora_B.weight") for down in downs)
+
+
+def _same_product(ours: "dict[str, torch.Tensor]", theirs: "dict[str, torch.Tensor]", down: str, up: str) -> bool:
+    import torch
+
+    left = torch.cat([ours[up].double(), -theirs[up].double()], dim=1)
+    right = torch.cat([ours[down].double(), theirs[down].double()])
+    size = ((ours[up].double().T @ ours[up].double()) * (ours[down].double() @ ours[down].double().T)).sum()
+    squared = ((left.T @ left) * (right @ right.T)).sum()
+    return bool(squared.abs() <= _SAME**2 * size)
 
 
 def tensors(adapter: Adapter) -> "Iterator[tuple[str, torch.Tensor]]":

@@ -1,10 +1,10 @@
 """A language model that answers from the store, and asks the engine only for what is not there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lm_eval.api.model import LM
-
+from fin_plugins.evaluation.along import Along, requests_of
+from fin_plugins.evaluation.facade import Facade
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.progress import say
 from fin_plugins.evaluation.prompts import NoEngine
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 
-class StoredLM(LM):
+class StoredLM(Facade):
     """One model for lm-eval's `simple_evaluate`: what is in the store is not asked again.
 
     Renders prompts with `renderer`, which is the engine itself once there is one: keys are then made from the very
@@ -43,16 +43,17 @@ class StoredLM(LM):
             engine: the model class's object; without one, a missing unit raises `NoEngine`.
             before_asking: called when the first missing unit is found, before anything is asked.
         """
-        super().__init__()
+        super().__init__(renderer)
         self._model = model
         self._store = store
         self._settings = settings
         self._progress = progress
-        self._renderer = renderer
         self._engine = engine
         self._before_asking = before_asking
+        self._along = Along(engine)
+        self._tasks: Mapping[str, Any] = {}
+        self._taken: dict[str, Unit] = {}
         self._identity = digest(model.made_with)
-        self._about: dict[str, Any] | None = None
         self._info: dict[str, Any] | None = None
         self._in_use = False
         self._counted: set[str] = set()
@@ -61,6 +62,10 @@ class StoredLM(LM):
         """Keys of the units answered from, by task and request type."""
         self.truncated: dict[str, int] = {}
         """Number of documents that were cut because they did not fit, by task; tasks without any are left out."""
+
+    def expect(self, tasks: Mapping[str, Any]) -> None:
+        """Tell which tasks are going to be asked (their names and lm-eval's objects), before the first answer."""
+        self._tasks = tasks
 
     def loglikelihood(self, requests: "list[Instance]") -> list[tuple[float, bool]]:
         """From the store or the engine."""
@@ -71,7 +76,10 @@ class StoredLM(LM):
         return self._answer("loglikelihood_rolling", requests)
 
     def generate_until(self, requests: "list[Instance]") -> list[str]:
-        """From the store or the engine."""
+        """From the store or the engine; an engine that writes replies along with labels is asked the labels first."""
+        labels = requests_of(self._tasks, "loglikelihood") if self._along.offered else {}
+        if labels:
+            self._answer("loglikelihood", [one for mine in labels.values() for one in mine])
         return self._answer("generate_until", requests)
 
     def _answer(self, kind: str, requests: "list[Instance]") -> list[Any]:
@@ -80,7 +88,7 @@ class StoredLM(LM):
             by_task.setdefault(str(request.task_name), []).append(index)
         asked = {task: [requests[index] for index in indices] for task, indices in by_task.items()}
         keys = {task: self._key(task, kind, mine) for task, mine in asked.items()}
-        units = {task: self._store.read(keys[task], len(mine)) for task, mine in asked.items()}
+        units = {task: self._read(keys[task], mine) for task, mine in asked.items()}
         if not all(units.values()):
             self._before_asking()
             if self._engine is None:
@@ -89,9 +97,27 @@ class StoredLM(LM):
         for task, indices in by_task.items():
             unit = units[task] or self._ask(task, kind, asked[task], keys[task])
             self._take(unit, keys[task], from_store=units[task] is not None)
+            if units[task] is None:
+                self._take_replies(asked[task])
             for index, answer in zip(indices, unit.answers, strict=True):
                 answers[index] = answer
         return answers
+
+    def _read(self, key: str, requests: "Sequence[Instance]") -> Unit | None:
+        return self._taken.get(key) or self._store.read(key, len(requests))
+
+    def _expect_replies(self) -> None:
+        """Tell the engine which replies are not stored; it may write them along with the labels of the same prompts."""
+        kind = "generate_until"
+        expected = requests_of(self._tasks, kind)
+        keys = {task: self._key(task, kind, mine) for task, mine in expected.items()}
+        self._along.expect({task: mine for task, mine in expected.items() if self._read(keys[task], mine) is None})
+
+    def _take_replies(self, labels: "Sequence[Instance]") -> None:
+        """Store the replies that came along with these labels, so that a stop from here on does not lose them."""
+        for task, mine in self._along.whole(labels).items():
+            key = self._key(task, "generate_until", mine)
+            self._take(self._ask(task, "generate_until", mine, key), key, from_store=False)
 
     def _key(self, task: str, kind: str, requests: "Sequence[Instance]") -> str:
         return unit_key(self._identity, task, kind, (request.args for request in requests), self._settings.of(kind))
@@ -105,6 +131,8 @@ class StoredLM(LM):
             self._engine.use_adapter(self._model.adapter)
             self._engine.prune = self._settings.prune
             self._in_use = True
+            if self._along.offered:
+                self._expect_replies()
         cut_before = self._engine.truncated.get(task, 0)
         answers = getattr(self._engine, kind)(requests)
         cut = self._engine.truncated.get(task, 0) - cut_before
@@ -122,6 +150,9 @@ class StoredLM(LM):
         }
 
     def _take(self, unit: Unit, key: str, from_store: bool) -> None:
+        if key in self._taken:
+            return
+        self._taken[key] = unit
         self.units[f"{unit.task} {unit.kind}"] = key
         self._about = unit.about
         if from_store:
@@ -150,42 +181,5 @@ class StoredLM(LM):
         if self._engine is not None:
             self.tell()
 
-    def get_model_info(self) -> dict[str, Any]:
-        """What the model class tells about itself in the result file's `config`; as it was when it answered."""
-        info = dict((self._about or {}).get("info") or {})
-        ours = {"truncated": dict(self.truncated), "pruned": self._settings.prune}
-        return {**info, "fin": {**(info.get("fin") or {}), **ours}}
-
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The renderer's."""
-        return str(self._renderer.apply_chat_template(chat_history, add_generation_prompt=add_generation_prompt))
-
-    def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """The renderer's."""
-        template: str | None = self._renderer.chat_template(chat_template)
-        return template
-
-    @property
-    def tokenizer_name(self) -> str:
-        """The renderer's."""
-        return str(self._renderer.tokenizer_name)
-
-    @property
-    def tokenizer(self) -> Any:
-        """The renderer's; lm-eval writes its special tokens into the result file."""
-        return self._renderer.tokenizer
-
-    @property
-    def eot_token_id(self) -> Any:
-        """As the engine had it."""
-        return (self._about or {}).get("eot_token_id")
-
-    @property
-    def max_length(self) -> Any:
-        """As the engine had it, tokens."""
-        return (self._about or {}).get("max_length")
-
-    @property
-    def batch_sizes(self) -> dict[str, Any]:
-        """As the engine had them; lm-eval lists their values."""
-        return dict((self._about or {}).get("batch_sizes") or {})
+    def _told(self) -> dict[str, Any]:
+        return {"truncated": dict(self.truncated), "pruned": self._settings.prune}

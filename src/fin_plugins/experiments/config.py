@@ -39,6 +39,8 @@ class Model(Strict):
     """Which trainings; by default all."""
     merge: list[Name] | None = None
     """Which merges; by default all."""
+    chat_template: bool | None = None
+    """Instead of the experiment's `scoring.chat_template`: base models have none."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Keys of every training file for this model, as with `fin train --set`."""
     model_args: dict[str, Any] = Field(default_factory=dict)

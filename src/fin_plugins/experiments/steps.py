@@ -28,9 +28,11 @@ class Step:
             for each model that it scores, all others have one.
         outputs: folders or files that the command must have made; without all of them it counts as failed.
         resources: what it takes.
-        rows: rows that go through a model, roughly: train rows times epochs, or test rows times models.
+        rows: rows that go through a model, roughly: train rows times epochs and validation rows times checkpoints, test
+            rows times models, or a search's validation rows and prompts times candidates.
         bytes: what it writes, roughly.
         engines: model engines it starts.
+        parameters: size of the base model, for estimates; 0 where it is not on this machine.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Step:
     rows: int = 0
     bytes: int = 0
     engines: int = 0
+    parameters: int = 0
 
     @property
     def log(self) -> str:
@@ -61,12 +64,14 @@ class Plan:
         steps: the steps.
         files: generated files that commands read (search files), text by path below the work folder; their names hold
             the key of what they say.
+        environment: variables that the commands see, beside those of the program that runs them, as FIN_DATA.
     """
 
     name: str
     work: Path
     steps: tuple[Step, ...]
     files: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def done(self, step: Step) -> bool:
         """Whether all its markers and outputs are there."""
@@ -85,21 +90,24 @@ class Plan:
     def write(self) -> Path:
         """Write the generated files and `plan.json`, which the Snakefile reads; returns the latter."""
         for path, text in self.files.items():
-            _write(self.work / path, text)
+            write_whole(self.work / path, text)
         steps = [{**asdict(step), "resources": step.resources.model_dump(), "log": step.log} for step in self.steps]
         file = self.work / "plan.json"
-        _write(file, json.dumps({"name": self.name, "steps": steps}, indent=1, ensure_ascii=False) + "\n")
+        whole = {"name": self.name, "environment": dict(self.environment), "steps": steps}
+        write_whole(file, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
         return file
 
 
 def read_plan(file: Path) -> Plan:
     """The plan that `Plan.write` wrote; the work folder is the file's."""
     data = json.loads(file.read_text(encoding="utf-8"))
-    return Plan(data["name"], file.resolve().parent, tuple(_step(one) for one in data["steps"]))
+    steps = tuple(_step(one) for one in data["steps"])
+    return Plan(data["name"], file.resolve().parent, steps, environment=data["environment"])
 
 
 def _step(data: dict[str, Any]) -> Step:
-    fields: dict[str, Any] = {name: data[name] for name in ("name", "kind", "key", "rows", "bytes", "engines")}
+    plain = ("name", "kind", "key", "rows", "bytes", "engines", "parameters")
+    fields: dict[str, Any] = {name: data[name] for name in plain}
     fields |= {name: tuple(data[name]) for name in ("command", "needs", "markers", "outputs")}
     return Step(**fields, resources=Resources(**data["resources"]))
 
@@ -114,7 +122,8 @@ def of_kind(steps: Iterable[Step], kind: Kind) -> list[Step]:
     return [step for step in steps if step.kind == kind]
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
+    """Write a file so that it is never seen half written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
     part.write_text(text, encoding="utf-8")

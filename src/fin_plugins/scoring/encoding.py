@@ -5,7 +5,9 @@ its labels. The token lists made here are the same ones.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+from lm_eval.models.utils import has_bos_prefix
 
 Encoded = tuple[list[int], list[int]]
 
@@ -43,6 +45,28 @@ def encode_pairs(pairs: Sequence[tuple[str, str]], encode: EncodeMany, prefix_to
         _behind_context(tokens[context], tokens[whole]) if given else _behind_prefix(bare[alone], prefix_token_id)
         for (given, alone), context, whole in zip(pairs, stripped, wholes, strict=True)
     ]
+
+
+def encode_all(
+    tokenizer: Any, strings: Sequence[str], begin: str | None, add_special_tokens: bool | None
+) -> list[list[int]]:
+    """Tokens of every string, in two calls of the tokenizer at most.
+
+    Args:
+        tokenizer: as transformers loads it.
+        strings: what to encode.
+        begin: a string that begins so gets no special tokens: it has its own.
+        add_special_tokens: whether the others do; None: as the tokenizer is set.
+    """
+    settings = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+    found: dict[int, list[int]] = {}
+    begun = [has_bos_prefix(text, begin) for text in strings]
+    for flag, how in ((False, settings), (True, {"add_special_tokens": False})):
+        chosen = [index for index, has in enumerate(begun) if has == flag]
+        if chosen:
+            encoded = tokenizer([strings[index] for index in chosen], return_attention_mask=False, **how)
+            found.update(zip(chosen, encoded["input_ids"], strict=True))
+    return [found[index] for index in range(len(strings))]
 
 
 def _encode_distinct(strings: list[str], encode: EncodeMany, **settings: bool) -> dict[str, list[int]]:

@@ -2,21 +2,21 @@
 
 lm-eval's `hf` computes the whole context again for every choice of more than one token, and the vocabulary at every
 position of it. Here the tokens that documents begin with are computed once, and each document's own tokens and all
-nodes of its label trie go through the model together, every node seeing the context and its own ancestors only.
+nodes of its label trie go through the model together, every node seeing the context and its own ancestors only. Short
+greedy replies are written behind the very same passes (`hf_replies`).
 """
 
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lm_eval.api.registry import register_model
-from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.documents import count_cut
-from fin_plugins.scoring.encoding import encode_pairs
+from fin_plugins.scoring.encoding import encode_all, encode_pairs
 from fin_plugins.scoring.hf_adapters import attach, cut_vocabulary, detach
-from fin_plugins.scoring.hf_trees import TreeHF
+from fin_plugins.scoring.hf_replies import ReplyHF
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @register_model("fin_hf")
-class FinHF(TreeHF):
+class FinHF(ReplyHF):
     """lm-eval's `hf` with the same arguments and the same scores, and less work for a closed set of labels.
 
     `batch_size` counts documents; with `auto` it is `max_batch_size`, halved where the device's memory does not
@@ -56,6 +56,7 @@ class FinHF(TreeHF):
         Raises:
             FinError: the adapter does not fit the base.
         """
+        self.forget_replies()
         self.peft = str(adapter.path) if adapter else None
         if self._cut is not None:
             self._cut.remove()
@@ -103,28 +104,14 @@ class FinHF(TreeHF):
         return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
 
     def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
-        """lm-eval's own, with cut documents counted."""
+        """As lm-eval's, with cut documents counted."""
         lengths = map(len, self._encode_many([request.args[0] for request in requests]))
         rooms = [self._prompt_room(request.args[1]) for request in requests]
         count_cut(self.truncated, requests, [length > room for length, room in zip(lengths, rooms, strict=True)])
-        return super().generate_until(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+        return super().generate_until(requests, disable_tqdm=disable_tqdm)
 
     def _encode_many(self, string: list[str], add_special_tokens: bool | None = None) -> list[list[int]]:
-        """`tok_encode` of every string, in two calls of the tokenizer at most."""
-        begin = self.tokenizer.decode(self.prefix_token_id)
-        given = self.add_bos_token if add_special_tokens is None else add_special_tokens
-        settings = {} if given is None else {"add_special_tokens": given}
-        found: dict[int, list[int]] = {}
-        bos = [add_special_tokens is None and has_bos_prefix(text, begin) for text in string]
-        for flag, how in ((False, settings), (True, {"add_special_tokens": False})):
-            chosen = [index for index, has in enumerate(bos) if has == flag]
-            if chosen:
-                encoded = self.tokenizer([string[index] for index in chosen], return_attention_mask=False, **how)
-                found.update(zip(chosen, encoded["input_ids"], strict=True))
-        return [found[index] for index in range(len(string))]
-
-    def _prompt_room(self, settings: dict[str, Any]) -> int:
-        """Tokens of a prompt that lm-eval leaves uncut before it generates."""
-        wanted = normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"] if self.backend == "causal" else 0
-        room = int(self.max_length - wanted)
-        return min(room, self.tokenizer.model_max_length) if self.truncation else room
+        """`tok_encode` of every string."""
+        begin = self.tokenizer.decode(self.prefix_token_id) if add_special_tokens is None else None
+        special = self.add_bos_token if add_special_tokens is None else add_special_tokens
+        return encode_all(self.tokenizer, string, begin, special)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from fin_plugins.scoring.documents import Document
+from fin_plugins.scoring.hf_greedy import Reply
 from fin_plugins.scoring.hf_walk import Answers
 from fin_plugins.scoring.trie import Tokens, label_trie
 
@@ -55,6 +56,26 @@ def tree_error(walk: Walk, plain: Callable[[Tokens], torch.Tensor], vocabulary: 
                 seen.append(expected)
     spread = float(torch.stack(seen).std(dim=0).mean())
     return math.hypot(*errors) / math.sqrt(len(errors)) / (spread or 1.0)
+
+
+def reply_error(walk: Any, plain: Callable[[Tokens], torch.Tensor], vocabulary: int) -> float:
+    """How far replies are from the likeliest tokens (quadratic mean), as a fraction of the logits' spread.
+
+    Args:
+        walk: as `hf_walk.Walk.answers`.
+        plain: logits [length, vocabulary] of a text, without cache and mask.
+        vocabulary: the probe's tokens are below it.
+    """
+    documents = probe_documents(vocabulary)
+    lengths = dict(zip((document.context for document in documents), (4, 2, 5), strict=True))
+    replies = {context: Reply(most, (), lambda _: False) for context, most in lengths.items()}
+    gaps: list[float] = []
+    spreads: list[float] = []
+    for document, answers in walk(documents, 2, torch.float32, 1, replies):
+        logits = plain(document.context + answers.reply[:-1])[len(document.context) - 1 :].float().cpu()
+        gaps += [float(at.max() - at[token]) for at, token in zip(logits, answers.reply, strict=True)]
+        spreads.append(float(logits.std(dim=-1).mean()))
+    return math.hypot(*gaps) / math.sqrt(len(gaps)) / (sum(spreads) / len(spreads) or 1.0)
 
 
 def exact_length(config: Any) -> int | None:

@@ -1,6 +1,7 @@
 """lm-eval's `hf` with its scoring of tokens replaced by passes over whole label tries, wherever a model allows it."""
 
 import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,8 @@ from tqdm import tqdm
 from fin_plugins.scoring.documents import Document, Plan, Request, plan_documents
 from fin_plugins.scoring.hf_batches import in_order
 from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, tree_error
-from fin_plugins.scoring.hf_walk import Walk
+from fin_plugins.scoring.hf_greedy import Reply
+from fin_plugins.scoring.hf_walk import Answers, Walk
 from fin_plugins.scoring.trie import Tokens
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,9 @@ class TreeHF(HFLM):
             return cast("list[tuple[float, bool]]", theirs)
         plan = self._plan(requests)
         answers: dict[int, tuple[float, bool]] = {}
-        size = int((self.max_batch_size or 64) if self.batch_size == "auto" else self.batch_size)
         total = sum(len(document.requests) for document in plan.documents)
         with tqdm(total=total, disable=disable_tqdm or self.rank != 0 or not total, desc="Scoring labels") as bar:
-            for document, found in self._walk().answers(in_order(plan.documents), size, self.softmax_dtype):
+            for document, found in self._answers(plan.documents, {}):
                 for index, answer in zip(document.requests, found.scores(document.trie), strict=True):
                     answers[index] = answer
                     self.cache_hook.add_partial("loglikelihood", requests[index][0], answer)
@@ -50,13 +51,17 @@ class TreeHF(HFLM):
             answers.update(zip(indices, theirs, strict=True))
         return [answers[index] for index in range(len(requests))]
 
+    def _answers(
+        self, documents: Sequence[Document], replies: Mapping[Tokens, Reply]
+    ) -> Iterator[tuple[Document, Answers]]:
+        """Every document with its answers; `replies`, by context, are written along."""
+        size = int((self.max_batch_size or 64) if self.batch_size == "auto" else self.batch_size)
+        return self._walk().answers(in_order(documents), size, self.softmax_dtype, replies=replies)
+
     def _plan(self, requests: list[Request]) -> Plan:
         plan = Plan()
-        if self.backend != "causal":
-            plan.leave("an encoder-decoder model has no cache of the context", range(len(requests)))
-        elif self.batch_size == "auto" and self.world_size > 1:
-            # Finding a batch size, lm-eval waits for all processes: either all of them come there, or none.
-            plan.leave("batch_size=auto over several processes", range(len(requests)))
+        if why := self._closed():
+            plan.leave(why, range(len(requests)))
         else:
             plan = plan_documents(requests, self.max_length + 1, self._cost)
         if plan.documents and (why := self._unfit()):
@@ -65,6 +70,14 @@ class TreeHF(HFLM):
             long = [document for document in plan.documents if _length(document) > most]
             _leave(plan, long, f"longer than {most} tokens, where this model's attention changes")
         return plan
+
+    def _closed(self) -> str:
+        """Why nothing can be answered our way, whatever the model; empty where it can."""
+        if self.backend != "causal":
+            return "an encoder-decoder model has no cache of the context"
+        # Finding a batch size, lm-eval waits for all processes: either all of them come there, or none.
+        several = self.batch_size == "auto" and self.world_size > 1
+        return "batch_size=auto over several processes" if several else ""
 
     def _cost(self, document: Document) -> tuple[int, int]:
         """Positions computed our way and lm-eval's way, a position whose vocabulary is computed counted twice."""
@@ -111,7 +124,7 @@ class TreeHF(HFLM):
     def _say_once(self, count: int, reason: str) -> None:
         if reason not in self._said:
             self._said.add(reason)
-            log.warning("fin_hf: %d requests go lm-eval's own way, one pass a choice: %s", count, reason)
+            log.warning("fin_hf: %d requests go lm-eval's own way: %s", count, reason)
 
 
 def _leave(plan: Plan, documents: list[Document], why: str) -> None:

@@ -1,9 +1,8 @@
-"""All labels of many documents from one pass a batch, through the KV cache of a Hugging Face model."""
+"""All labels of many documents from one pass a batch, through the KV cache of a Hugging Face model; replies, too."""
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
@@ -11,6 +10,8 @@ from transformers import DynamicCache
 
 from fin_plugins.scoring.documents import Document
 from fin_plugins.scoring.hf_batches import LOOKAHEAD, common_length, shared_tokens, take_batch, worthwhile_prefix
+from fin_plugins.scoring.hf_cache import Kept, Prefix
+from fin_plugins.scoring.hf_greedy import Prompts, Reply, write_replies
 from fin_plugins.scoring.hf_tree import TreeBatch, tree_batch
 from fin_plugins.scoring.trie import Edges, LabelTrie, Tokens
 
@@ -36,6 +37,8 @@ class Answers:
     nodes: Mapping[Tokens, Node]
     dtype: torch.dtype
     """Of the log-probabilities."""
+    reply: Tokens | None = None
+    """The greedy reply to the document, where one was asked for."""
 
     def scores(self, trie: LabelTrie) -> list[tuple[float, bool]]:
         """Log-likelihood and whether greedy decoding would write it, of every continuation, as lm-eval's `hf` gives it.
@@ -47,28 +50,6 @@ class Answers:
             (total, all(self.nodes[labels[:depth]].likeliest == token for depth, token in enumerate(labels)))
             for total, labels in zip(sums.to(self.dtype).tolist(), trie.continuations, strict=True)
         ]
-
-
-class Prefix(DynamicCache):
-    """The first tokens of a cached text, for every document of a batch; it only lends, and keeps nothing new."""
-
-    def __init__(self, cache: DynamicCache, length: int) -> None:
-        super().__init__()
-        self._lent, self._length = cache, length
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of the prefix and of the new tokens, [B, heads, length + new, size]."""
-        layer = self._lent.layers[layer_idx]
-        return self._behind(layer.keys, key_states), self._behind(layer.values, value_states)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Number of tokens lent."""
-        return self._length
-
-    def _behind(self, cached: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        return torch.cat([cached[:, :, : self._length].expand(len(new), -1, -1, -1), new], dim=-2)
 
 
 class Walk:
@@ -89,7 +70,12 @@ class Walk:
         self._cache = DynamicCache()
 
     def answers(
-        self, documents: Sequence[Document], size: int, dtype: torch.dtype | None, worth: int = WORTH_A_PASS
+        self,
+        documents: Sequence[Document],
+        size: int,
+        dtype: torch.dtype | None,
+        worth: int = WORTH_A_PASS,
+        replies: Mapping[Tokens, Reply] | None = None,
     ) -> Iterator[tuple[Document, Answers]]:
         """Every document with the answers of all its nodes.
 
@@ -98,13 +84,15 @@ class Walk:
             size: largest number of documents in a pass; halved for good where the device's memory does not suffice.
             dtype: of the log-probabilities; None: that of the logits.
             worth: shared tokens are computed in a pass of their own where that saves so many tokens.
+            replies: by context, what replies to write along.
         """
         at = 0
         while at < len(documents):
             count = take_batch(documents[at : at + size], size, MOST_LOGITS // self._vocabulary)
             batch, following = documents[at : at + count], documents[at + count : at + count + LOOKAHEAD]
+            prefix = worthwhile_prefix(batch, following, self._have, worth)
             try:
-                found = self._pass(batch, worthwhile_prefix(batch, following, self._have, worth), dtype)
+                found = self._pass(batch, prefix, dtype, [(replies or {}).get(one.context) for one in batch])
             except Exception as error:
                 if count == 1 or not should_reduce_batch_size(error):
                     raise
@@ -116,20 +104,43 @@ class Walk:
             yield from zip(batch, found, strict=True)
             at += count
 
-    def _pass(self, batch: Sequence[Document], prefix: int, dtype: torch.dtype | None) -> list[Answers]:
+    def _pass(
+        self, batch: Sequence[Document], prefix: int, dtype: torch.dtype | None, replies: Sequence[Reply | None]
+    ) -> list[Answers]:
         self._reach(shared_tokens(batch)[:prefix])
         inputs = tree_batch(batch, prefix)
-        cache = {"past_key_values": Prefix(self._cache, prefix)} if prefix else {}
+        room = max((reply.most for reply in replies if reply), default=0)
+        cache = Kept(self._cache, prefix, room) if room else Prefix(self._cache, prefix) if prefix else None
         logits = self._call(
             input_ids=inputs.tokens.to(self._device),
             position_ids=inputs.positions.to(self._device),
-            attention_mask=self._attention_mask(inputs),
-            use_cache=bool(prefix),
+            attention_mask=self._attention_mask(inputs.allowed),
+            use_cache=cache is not None,
             logits_to_keep=inputs.nodes,
-            **cache,
+            **({} if cache is None else {"past_key_values": cache}),
         )
         kept = logits[:, -inputs.nodes :]  # a model that does not know `logits_to_keep` gives all positions
-        return _answers(batch, torch.log_softmax(kept, dim=-1, dtype=dtype))
+        answers, first = _answers(batch, torch.log_softmax(kept, dim=-1, dtype=dtype)), kept[:, 0].argmax(dim=-1)
+        del logits, kept  # large
+        if not isinstance(cache, Kept):
+            return answers
+        texts = self._replies(inputs, cache, first, replies)
+        return [replace(one, reply=text) for one, text in zip(answers, texts, strict=True)]
+
+    def _replies(
+        self, inputs: TreeBatch, cache: Kept, first: torch.Tensor, replies: Sequence[Reply | None]
+    ) -> list[Tokens | None]:
+        """The replies to a batch that has gone through the model; None where none is asked for."""
+        columns = inputs.tokens.shape[1]
+        root = columns - inputs.nodes  # looks at all of its document's text, and at no other node
+        cache.passed(columns)
+        seen, positions = inputs.allowed[:, 0, root], inputs.positions[:, [root]] + 1
+        prompts = Prompts(cache, seen.to(self._device), positions.to(self._device), first.to(self._device))
+        asked = {row: reply for row, reply in enumerate(replies) if reply}
+        prompts.take(list(asked))
+        written = write_replies(prompts, list(asked.values()), self._call, self._attention_mask)
+        found = dict(zip(asked, written, strict=True))
+        return [found.get(row) for row in range(len(replies))]
 
     def _reach(self, tokens: Tokens) -> None:
         """Have `tokens` in the cache, computing those that are not there yet."""
@@ -147,8 +158,8 @@ class Walk:
         gc.collect()
         clear_device_cache()
 
-    def _attention_mask(self, inputs: TreeBatch) -> torch.Tensor:
-        allowed = inputs.allowed.to(self._device)
+    def _attention_mask(self, allowed: torch.Tensor) -> torch.Tensor:
+        allowed = allowed.to(self._device)
         if self._mask == torch.bool:
             return allowed
         return torch.zeros_like(allowed, dtype=self._mask).masked_fill_(~allowed, torch.finfo(self._mask).min)
@@ -162,7 +173,7 @@ def _answers(batch: Sequence[Document], logprobs: torch.Tensor) -> list[Answers]
         for column, edges in enumerate(document.trie.edges.values())
         for token in edges
     ]
-    rows, columns, tokens = torch.tensor(asked, device=logprobs.device).T
+    rows, columns, tokens = torch.tensor(asked, dtype=torch.long, device=logprobs.device).view(-1, 3).T
     values = iter(logprobs[rows, columns, tokens].tolist())
     best = logprobs.argmax(dim=-1, keepdim=True)
     top, likeliest = logprobs.gather(-1, best).squeeze(-1).tolist(), best.squeeze(-1).tolist()

@@ -164,3 +164,19 @@ def test_a_dry_run_writes_nothing(world: World) -> None:
     done = world.search("dry", "--dry-run", candidates=7)
     assert done.exit_code == 0 and not (world.folder / "dry").exists()
     assert f"7 candidates, {4 * ROWS + 3} rows and prompts each at most" in done.stdout
+
+
+def test_where_no_candidate_keeps_the_floor_the_nearest_is_written_if_asked(world: World) -> None:
+    floor = {"leave_out": 1.5}  # out of reach
+    assert world.search("short", floor=floor).exit_code == 0
+    assert not (world.folder / "short" / "best").exists()
+    done = world.search("short", floor=floor, otherwise="nearest")  # the same study: it changes no score
+    assert done.exit_code == 0, done.output
+    assert (world.folder / "short" / "best" / "adapter_config.json").is_file()
+    told = (world.folder / "short" / "study.md").read_text()
+    assert "No candidate keeps the floor." in told and "as `otherwise: nearest` asks" in told
+    lines = world.study("short")
+    nearest = min(lines, key=lambda line: (1.5 - line["leave_out"]["value"], -line["seen"]["value"]))
+    merged_of = json.loads((world.folder / "short" / "best" / "merge.json").read_text())
+    assert f"`best/` holds candidate {nearest['candidate']}" in told
+    assert [one["parameters"]["weight"] for one in merged_of["experts"]] == list(nearest["weights"].values())

@@ -7,10 +7,11 @@ lm-eval writes `results_<stamp>.json` (with `--output_path X.json`: `X_<stamp>.j
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fin_plugins.board.model import Problem
+from fin_plugins.board.reading.lists import listed
 from fin_plugins.errors import FinError
 
 _STAMPED = re.compile(r"(.*)_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?)\.(json|jsonl|csv)", re.DOTALL)
@@ -27,6 +28,7 @@ class RunFiles:
         stamp: the time in its name; empty where it has none.
         samples: lm-eval's sample files by task.
         answers: exported answer files by task (its name made fit for a file name).
+        listed: whether a list names them.
     """
 
     result: Path
@@ -34,22 +36,30 @@ class RunFiles:
     stamp: str
     samples: dict[str, Path] = field(default_factory=dict)
     answers: dict[str, Path] = field(default_factory=dict)
+    listed: bool = False
+
+    def beside(self, file: Path) -> str:
+        """How messages call another of its files."""
+        return f"{self.shown}: {file.name}" if self.listed else self.shown.removesuffix(self.result.name) + file.name
 
 
 def find(paths: Sequence[Path]) -> tuple[list[RunFiles], list[Problem]]:
     """Find all runs, at any depth; folders whose name begins with a dot are other programs' own.
 
     Args:
-        paths: folders, or result files.
+        paths: folders, result files, or lists of them.
 
     Raises:
-        FinError: a path does not exist, or there is no result file at all.
+        FinError: a path does not exist, a list names files that are not there, or there is no result file at all.
     """
     runs: dict[Path, RunFiles] = {}
     problems: list[Problem] = []
     for path in paths:
         if not path.exists():
             raise FinError(f"{path}: no such file or folder: give the folder that lm-eval's --output_path named")
+        if (named := listed(path)) is not None:
+            runs.update((run.result.resolve(), run) for result in named for run in _of_list(path, result))
+            continue
         prefix = f"{path.name}/" if len(paths) > 1 and path.is_dir() and path.name else ""
         for folder, names in [(path.parent, [path.name])] if path.is_file() else _folders(path, problems):
             shown = prefix + (f"{folder.relative_to(path).as_posix()}/" if path.is_dir() and folder != path else "")
@@ -89,6 +99,10 @@ def _runs(folder: Path, names: Sequence[str], shown: str) -> list[RunFiles]:
                 RunFiles(folder / name, shown + name.encode(errors="replace").decode(), stamp, samples, answers)
             )
     return runs
+
+
+def _of_list(path: Path, result: Path) -> list[RunFiles]:
+    return [replace(run, shown=path.name, listed=True) for run in _runs(result.parent, [result.name], "")]
 
 
 def _of_tasks(folder: Path, kind: str, stamp: str) -> dict[str, Path]:

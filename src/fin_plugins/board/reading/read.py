@@ -45,7 +45,7 @@ def read_results(
     """Read result and sample files, as lm-eval writes them or as `fin board export` does.
 
     Args:
-        paths: folders, searched at any depth, or result files.
+        paths: folders, searched at any depth, result files, or lists that `fin eval --written` wrote.
         names: names to show, by a model's path, its name on the hub, the adapter's name, or the name shown without.
         with_documents: keep the documents' texts and the replies.
 
@@ -125,7 +125,7 @@ def _record(raw: Raw, with_documents: bool) -> tuple[list[Record], list[Problem]
     file = _sample_file(raw)
     if file is None:
         return [_without(raw, "" if _explained(raw) else "No sample file: no intervals.")], []
-    shown = _beside(raw.run.files, file)
+    shown = raw.run.files.beside(file)
     try:
         answered = _answered(file, raw, with_documents)
     except NoLabels as reason:
@@ -168,14 +168,10 @@ def _unclaimed(files: RunFiles, data: Mapping[str, Any]) -> list[Problem]:
     """Sample files of tasks that the result file does not have."""
     known = {part for name in data["configs"] for part in (name, file_part(name))}
     return [
-        Problem(_beside(files, file), "its task is not in the result file: it was left out", False)
+        Problem(files.beside(file), "its task is not in the result file: it was left out", False)
         for task, file in sorted({**files.samples, **files.answers}.items())
         if task not in known
     ]
-
-
-def _beside(files: RunFiles, file: Path) -> str:
-    return files.shown.removesuffix(files.result.name) + file.name
 
 
 def _short(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from fin_plugins.board.model import METRICS, RATES, Protocol
 from fin_plugins.board.reading.conditions import prompt_hash
 from fin_plugins.board.reading.files import RunFiles
+from fin_plugins.board.reading.lists import DAY
 from fin_plugins.board.reading.model_args import arguments, settings
 from fin_plugins.board.reading.raw import Raw, Run
 from fin_plugins.board.reading.values import Unusable, below, finite, mapping, texts, whole
@@ -159,7 +160,12 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _date(data: dict[str, Any], files: RunFiles) -> float:
-    """The start of the run, or what the file's name says, or when the file was written."""
+    """The start of the run, or what the file's name says, or when the file was written; of a listed run the day."""
+    time = _time(data, files)
+    return time - time % DAY if files.listed else time
+
+
+def _time(data: dict[str, Any], files: RunFiles) -> float:
     said = finite(data.get("date"))
     if said is not None:
         return said

@@ -89,10 +89,11 @@ def p_value(p: float) -> str:
 
 
 def date(seconds: float) -> str:
-    """A time, in UTC wherever the page is made; a dash where it is not known."""
+    """A time, in UTC wherever the page is made; a whole day without its hour, and a dash where nothing is known."""
     if not seconds:
         return NONE
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    time = datetime.fromtimestamp(seconds, UTC)
+    return time.strftime("%Y-%m-%d UTC" if seconds % (24 * 3600) == 0 else "%Y-%m-%d %H:%M UTC")
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -9,6 +9,9 @@ from typing import Any
 from fin_plugins.merging.model import Expert
 from fin_plugins.merging.recipes.placeholders import BASE, EXPERT, FIRST, NAMED, SECOND, Placeholder, placeholder
 
+ANY_LAYERS = 1 << 16
+"""Stands for the base's number of layers where a recipe is checked before there is a base."""
+
 
 @dataclass(frozen=True)
 class Models:

@@ -9,7 +9,7 @@ from typing import Any
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.recipes import placeholders as open_places
 from fin_plugins.merging.recipes.check import check_recipe, check_value, method_of
-from fin_plugins.merging.recipes.expand import Models, stands_for, with_models
+from fin_plugins.merging.recipes.expand import ANY_LAYERS, Models, stands_for, with_models
 from fin_plugins.merging.recipes.placeholders import COUNTED, EXPERT, FIRST, NAMED, SECOND, Placeholder, placeholder
 from fin_plugins.merging.recipes.settings import Setting
 from fin_plugins.merging.recipes.shipped import find
@@ -100,7 +100,7 @@ def _layers(data: Mapping[str, Any], models: Models) -> Iterator[tuple[Key, str]
         count = sum(end - start for start, end in ranges)
     except (KeyError, TypeError, IndexError, ValueError):  # no slices; or what is wrong with them is said elsewhere
         return
-    if count != models.layers:
+    if count != models.layers and models.layers != ANY_LAYERS:
         yield ("slices",), f"the result would have {count} layers, and the base has {models.layers}: keep all of them"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fin_plugins.merging.search.config import Floor
+from fin_plugins.merging.search.config import Floor, SearchConfig
 from fin_plugins.merging.search.study import Candidate
 
 _WEIGHT = 10.0  # what a broken floor counts for beside the score, so that CMA-ES is led back
@@ -32,6 +32,19 @@ def best(candidates: Sequence[Candidate], floor: Floor) -> Candidate | None:
 def nearest(candidates: Sequence[Candidate], floor: Floor) -> Candidate:
     """The candidate that falls least short of the floor."""
     return min(candidates, key=lambda one: (broken(one, floor), -one.seen.value))
+
+
+def written(candidates: Sequence[Candidate], config: SearchConfig) -> Candidate | None:
+    """The candidate to write as a merge: the best; where `otherwise: nearest` asks for some merge, the nearest one.
+
+    Returns:
+        None where there is none, or where the best is the base alone, all weights being 0.
+    """
+    if config.otherwise == "nothing":
+        found = best(candidates, config.floor)
+        return found if found and any(found.weights.values()) else None
+    merges = [one for one in candidates if any(one.weights.values())]
+    return best(merges, config.floor) or (nearest(merges, config.floor) if merges else None)
 
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fin_plugins.strict import Number, Positive, Strict, Text, rule
 
+BEST = "best"
+"""Folder of the best merge, below the study's."""
 UNLABELLED = "instructions"
 """The key that a bare text under `unlabelled` stands for."""
 
@@ -81,6 +83,8 @@ class SearchConfig(Strict):
     metric: Literal["macro_f1", "weighted_f1", "acc", "mcc"] = "macro_f1"
     """Unweighted mean over the tasks; the largest among the candidates that keep the floor wins."""
     floor: Floor = Floor()
+    otherwise: Literal["nothing", "nearest"] = "nothing"
+    """What is written where no candidate keeps the floor: `nearest`, the one that falls least short."""
     unlabelled: Annotated[Unlabelled, BeforeValidator(_unlabelled)] = Unlabelled()
 
     model: Literal["fin_hf", "fin_vllm"] = "fin_hf"

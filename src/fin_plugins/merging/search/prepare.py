@@ -20,6 +20,7 @@ _NO_PART: Mapping[str, Any] = {
     "base": True,
     "recipe": True,
     "output": True,
+    "otherwise": True,
     "candidates": True,
     "any_base": True,
     "experts": {"__all__": {"path"}},

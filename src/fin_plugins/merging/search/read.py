@@ -11,7 +11,7 @@ from fin_plugins.model_check import Finding, check, hint
 from fin_plugins.shipped import Shipped, config_name, is_file, is_folder
 from fin_plugins.training.files import overrides as changing
 from fin_plugins.training.files.checks import our_tasks
-from fin_plugins.yaml_file import Problem, Problems, YamlFile, read_yaml
+from fin_plugins.yaml_file import Problems, read_yaml
 
 _STAND_INS = {
     "base": "demo",
@@ -54,29 +54,16 @@ def read_search(name_or_path: str, settings: Sequence[str] = ()) -> Configured:
     """
     source = find(name_or_path)
     file = read_yaml(source)
-    changes, problems = _changed(file.data, settings)
+    changes, problems = changing.change(file.data, settings)
     problems += file.problems
     config, findings = check(SearchConfig, file.data, _STAND_INS)
-    problems += [_placed(key, message, file, changes) for key, message in [*findings, *_missing(file.data)]]
+    problems += [changing.placed(key, message, file, changes) for key, message in [*findings, *missing(file.data)]]
     if problems or config is None:
         raise Problems(problems)
     return Configured(config, config_name(source))
 
 
-def _changed(data: dict[str, Any], settings: Sequence[str]) -> tuple[list[changing.Override], list[Problem]]:
-    made: list[changing.Override] = []
-    problems: list[Problem] = []
-    for text in settings:
-        try:
-            change = changing.parse(text)
-            changing.apply(data, change)
-            made.append(change)
-        except Problems as error:
-            problems += error.problems
-    return made, problems
-
-
-def _missing(data: dict[str, Any]) -> Iterator[Finding]:
+def missing(data: dict[str, Any]) -> Iterator[Finding]:
     """What the file names and is not there; the data may have any form."""
     experts = data.get("experts")
     for name, expert in experts.items() if isinstance(experts, dict) else ():
@@ -90,11 +77,3 @@ def _missing(data: dict[str, Any]) -> Iterator[Finding]:
     rows = unlabelled.get("instructions") if isinstance(unlabelled, dict) else unlabelled
     if isinstance(rows, str) and rows and not is_file(rows):
         yield ("unlabelled",), f"{rows}: no such file"
-
-
-def _placed(key: Any, message: str, file: YamlFile, changes: Sequence[changing.Override]) -> Problem:
-    """The problem at the change that brought it in, else at its line in the file."""
-    for change in reversed(changes):
-        if key[: len(change.key)] == change.key:
-            return change.problem(key, message)
-    return file.problem(key, message)

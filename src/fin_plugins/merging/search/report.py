@@ -32,6 +32,7 @@ def _lines(name: str, config: SearchConfig, study: Study) -> Iterator[str]:
     )
     yield ""
     yield outcome(config.floor, study)
+    yield from _other(config, study)
     yield ""
     yield (
         "*Left out*: the worst change against the base on one expert's tasks, merged without that expert. "
@@ -58,6 +59,13 @@ def outcome(floor: Floor, study: Study) -> str:
         f"No candidate keeps the floor. Nearest: candidate {near.candidate}, {weights(near)}: seen "
         f"{near.seen.value:.3f}, left out {near.leave_out.value:+.3f}, divergence {near.divergence.value:.3f}."
     )
+
+
+def _other(config: SearchConfig, study: Study) -> Iterator[str]:
+    """What `best/` holds where that is not the best."""
+    written = choice.written(study.candidates, config)
+    if written is not None and written != choice.best(study.candidates, config.floor):
+        yield f"`best/` holds candidate {written.candidate}, as `otherwise: nearest` asks."
 
 
 def weights(candidate: Candidate) -> str:

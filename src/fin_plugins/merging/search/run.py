@@ -11,13 +11,11 @@ from typing import Any
 from fin_plugins.data import guard
 from fin_plugins.errors import FinError
 from fin_plugins.merging.search import choice
-from fin_plugins.merging.search.config import SearchConfig
+from fin_plugins.merging.search.config import BEST, SearchConfig
 from fin_plugins.merging.search.prepare import Prepared, prepare
 from fin_plugins.merging.search.read import Configured
 from fin_plugins.merging.search.samplers import Proposals, proposals
 from fin_plugins.merging.search.study import Candidate, Study, opened
-
-BEST = "best"
 
 Progress = Callable[[int, Candidate | None], None]
 """Told how many candidates are done, and the last one; None before the first of this run."""
@@ -174,8 +172,9 @@ def _write(found: Found, name: str) -> None:
 
     write_report(found.folder, name, found.config, found.study, sample=found.sample)
     plot(found.folder, name, found.config, found.study)
-    best, config = found.best, found.config
-    if best is None or not any(best.weights.values()):
+    config = found.config
+    best = choice.written(found.study.candidates, config)
+    if best is None:
         shutil.rmtree(found.folder / BEST, ignore_errors=True)  # of an earlier study
         return
     asked = Asked(

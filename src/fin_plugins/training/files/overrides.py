@@ -1,10 +1,11 @@
 """`--set a.b=value`: single keys of a file, changed for one run."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fin_plugins.training.config import SHORT_FOR
-from fin_plugins.yaml_file import Problem, Problems, dotted, parse_value
+from fin_plugins.yaml_file import Problem, Problems, YamlFile, dotted, parse_value
 from fin_plugins.yaml_nodes import Key
 
 
@@ -25,6 +26,37 @@ class Override:
     def problem(self, key: Key, message: str) -> Problem:
         """A problem with this value, or with what stands in it; the key is named where it is not the one typed."""
         return Problem(self.place, 0, 0, "" if key == self.key else dotted(key), message)
+
+
+def change(data: dict[str, Any], changes: Iterable[str | Override]) -> tuple[list[Override], list[Problem]]:
+    """Make changes in a file's data; a later one wins.
+
+    Args:
+        data: as read from the file.
+        changes: as typed behind `--set`, or read already.
+
+    Returns:
+        Those that could be made, and what is wrong with the others.
+    """
+    made: list[Override] = []
+    problems: list[Problem] = []
+    for given in changes:
+        try:
+            override = parse(given) if isinstance(given, str) else given
+            apply(data, override)
+            made.append(override)
+        except Problems as error:
+            problems += error.problems
+    return made, problems
+
+
+def placed(key: Key, message: str, file: YamlFile, changes: Sequence[Override]) -> Problem:
+    """A problem at the change that brought it in, else at its line in the file."""
+    for override in reversed(changes):
+        made_the_parent = key[:-1] not in file.places and len(key) > 1 and override.key[: len(key) - 1] == key[:-1]
+        if key[: len(override.key)] == override.key or (key not in file.places and made_the_parent):
+            return override.problem(key, message)
+    return file.problem(key, message)
 
 
 def parse(text: str) -> Override:

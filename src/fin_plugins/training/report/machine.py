@@ -39,9 +39,9 @@ def hardware() -> dict[str, Any]:
     return {
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": device_of("fin_hf", "cpu")["name"],
-        "cores": _cores(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": memory_gib(),
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
     }
 
@@ -91,7 +91,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Usable cores: those that affinity and a container's limits leave."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _limit("cpu.max").partition(" ")
     if quota.isdigit() and period.isdigit():
@@ -99,7 +100,8 @@ def _cores() -> int:
     return usable
 
 
-def _memory_gib() -> float | None:
+def memory_gib() -> float | None:
+    """Memory that a container's limit leaves; None where the system does not tell."""
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

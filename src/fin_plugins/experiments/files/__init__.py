@@ -1,0 +1,1 @@
+"""Reading experiment files: the shipped ones, changed keys, every problem at once."""

@@ -1,0 +1,101 @@
+"""The tasks that an experiment names, as their files define them: groups taken apart, includes resolved."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fin_plugins.errors import FinError
+
+_YAML = (".yaml", ".yml")
+
+
+class TaskFiles:
+    """Every task and group within reach: the shipped ones, those beside the files named, and lm-eval's if need be."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Read the files.
+
+        Args:
+            names: tasks and groups, by name or by path.
+        """
+        listed = list(names)
+        self.folders = tuple(dict.fromkeys(str(Path(name).parent) for name in listed if is_path(name)))
+        """Folders of files that were named by path; lm-eval has to be told of them."""
+        self._index = _index(self.folders, include_defaults=False)
+        if not {name for name in listed if not is_path(name)} <= self._index.keys():
+            self._index = _index(self.folders, include_defaults=True)  # thousands of files: seconds
+
+    def knows(self, name: str) -> bool:
+        """Whether there is such a task or group; a path counts where its folder was read."""
+        return str(Path(name).parent) in self.folders if is_path(name) else name in self._index
+
+    def leaves(self, names: Iterable[str]) -> list[str]:
+        """Names of the tasks that names, paths and groups stand for, each once.
+
+        Raises:
+            FinError: one of them is not there.
+        """
+        return list(dict.fromkeys(leaf for name in names for leaf in self._leaves(self._name(name))))
+
+    def definition(self, name: str) -> dict[str, Any]:
+        """What a task's file says, with all that it includes; a function is the text of its dotted name.
+
+        Raises:
+            FinError: there is no such task.
+        """
+        from lm_eval.tasks._yaml_loader import load_yaml
+
+        return dict(load_yaml(self.file(name), resolve_func=False))
+
+    def file(self, name: str) -> Path:
+        """The task's file.
+
+        Raises:
+            FinError: there is no such task.
+        """
+        entry = self._index.get(name)
+        if entry is None or entry.yaml_path is None:
+            raise FinError(f"tasks: {name}: no such task; `fin eval ls tasks` lists all names")
+        return Path(entry.yaml_path)
+
+    def twin(self, name: str) -> str | None:
+        """The task that generates the answer; None where there is none."""
+        twin = f"{name}_gen"
+        return twin if twin in self._index else None
+
+    def _name(self, name: str) -> str:
+        if not is_path(name):
+            return name
+        file = Path(name)
+        for known, entry in self._index.items():
+            there = entry.yaml_path and Path(entry.yaml_path)
+            if there and there.name == file.name and there.resolve() == file.resolve():
+                return known
+        raise FinError(f"tasks: {name}: neither a task nor a group that lm-eval can read; `fin task check {name}`")
+
+    def _leaves(self, name: str) -> Iterable[str]:
+        from lm_eval.tasks._index import Kind
+
+        entry = self._index.get(name)
+        if entry is not None and entry.kind is Kind.GROUP:
+            for member in (entry.cfg or {}).get("task") or []:
+                yield from self._leaves(str(member["task"] if isinstance(member, dict) else member))
+        elif entry is not None and entry.kind is Kind.TAG:
+            yield from sorted(entry.tags)
+        else:
+            self.file(name)
+            yield name
+
+
+def is_path(name: str) -> bool:
+    """Whether a task is named by its file."""
+    return Path(name).suffix in _YAML
+
+
+def _index(folders: tuple[str, ...], *, include_defaults: bool) -> Mapping[str, Any]:
+    from lm_eval.tasks import TaskManager
+
+    from fin_plugins.locations import task_folder
+
+    manager = TaskManager(include_defaults=include_defaults, include_path=[str(task_folder()), *folders])
+    return manager.task_index  # type: ignore[no-any-return]
