@@ -21,6 +21,11 @@ def test_larger_models_and_gpus(world: World) -> None:
     found = estimate(world.plan(resources={"train": {"gpus": 1, "hours": 3}}))
     assert (found["train-m-head"].basis, found["train-m-head"].seconds) == ("limit", 3 * 3600)
     assert found["score-m"].basis == "rough"
+    plan = world.plan(models={"m": "org/not-here"}, resources={"train": {"hours": 3}})
+    found = estimate(plan)
+    assert (found["train-m-head"].basis, found["train-m-head"].bytes) == ("limit", 0)
+    assert found["board-m"].basis == "rough" and found["board-m"].seconds < 60
+    assert "< at most" in told(plan) and "models that are not on this machine" in told(plan)
 
 
 def test_steps_that_have_run_tell_of_the_others(world: World) -> None:

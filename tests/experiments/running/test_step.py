@@ -52,6 +52,19 @@ def test_bytes_are_those_of_the_folder_that_has_the_key(tmp_path: Path) -> None:
     assert json.loads((tmp_path / MARKER).read_text())["bytes"] == 30
 
 
+def test_bytes_of_a_score_step_are_those_of_the_files_it_lists(tmp_path: Path) -> None:
+    code = """
+import json, os
+os.makedirs("scores"), os.makedirs("written")
+open("scores/results.json", "w").write("x" * 1000)
+open("written/base.json", "w").write(json.dumps({"files": ["../scores/results.json"]}))
+"""
+    one = step("one", code=code, kind="score", outputs=("written/base.json",))
+    assert run_step(plan_of(tmp_path, one), one) == 0
+    listed = (tmp_path / "written/base.json").stat().st_size
+    assert json.loads((tmp_path / MARKER).read_text())["bytes"] == 1000 + listed
+
+
 def test_a_command_that_fails_leaves_no_marker_and_says_why(tmp_path: Path) -> None:
     one = step("one", code="print('no such model'); raise SystemExit(3)")
     plan = plan_of(tmp_path, one)

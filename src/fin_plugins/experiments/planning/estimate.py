@@ -64,9 +64,10 @@ def _of_step(plan: Plan, step: Step, records: Sequence[Mapping[str, Any]], rates
         return Estimate(float(same[-1]["seconds"]), step.bytes, "measured")
     if alike and (step.rows or not any(one["rows"] for one in alike)):
         return Estimate(_by_others(step, alike, start), step.bytes, "measured")
-    if step.resources.gpus or not step.parameters:
+    loads_model = step.kind != "board"
+    if loads_model and (step.resources.gpus or not step.parameters):
         return Estimate(step.resources.hours * 3600, step.bytes, "limit")
-    scale = max(1.0, step.parameters / float(rates["parameters"]))
+    scale = max(1.0, step.parameters / float(rates["parameters"])) if loads_model else 1.0
     seconds = scale * (start + float(rates[step.kind]["row"]) * step.rows)
     return Estimate(min(seconds, step.resources.hours * 3600), step.bytes, "rough")
 

@@ -15,6 +15,7 @@ _NOTES = {
     "*": "* by a rough table for two cores; steps that have run make it better",
     "<": "< at most: the hours that the experiment declares, as nothing better is known",
 }
+_NO_SIZE = "disk: without what is trained and merged from models that are not on this machine yet"
 
 
 def told(plan: Plan, as_json: bool = False, commands: bool = False) -> str:
@@ -32,10 +33,14 @@ def told(plan: Plan, as_json: bool = False, commands: bool = False) -> str:
     lines = [f"{plan.name}: {len(to_do)} of {len(plan.steps)} steps to do, in {plan.work}", ""]
     lines += _table(plan, to_do, estimates)
     lines += ["", *(line for step in plan.steps for line in _step(step, step in to_do, estimates, commands))]
+    notes = _notes(to_do, estimates)
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def _notes(to_do: Sequence[Step], estimates: Mapping[str, Estimate]) -> list[str]:
     marks = {_BASIS[estimates[step.name].basis] for step in to_do}
-    return "\n".join(
-        [*lines, *([""] if marks - {""} else []), *(note for mark, note in _NOTES.items() if mark in marks)]
-    )
+    found = [note for mark, note in _NOTES.items() if mark in marks]
+    return [*found, *([_NO_SIZE] if any(step.kind != "board" and not step.parameters for step in to_do) else [])]
 
 
 def _table(plan: Plan, to_do: Sequence[Step], estimates: Mapping[str, Estimate]) -> list[str]:

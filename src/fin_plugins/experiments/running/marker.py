@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.experiments.running import state
 from fin_plugins.experiments.running.command import Spent
 from fin_plugins.experiments.steps import Plan, Step
 
@@ -32,12 +33,21 @@ def contents(plan: Plan, step: Step, spent: Spent, started: float) -> dict[str, 
 
 
 def _made(plan: Plan, step: Step) -> set[Path]:
-    """What a step wrote: the folder whose name ends in its key, where the output is only a file in it."""
+    """What a step wrote: the folder whose name ends in its key, where the output is only a file in it.
+
+    Where the output is a list of files, as `fin eval --written` makes it, those too.
+    """
     found = set()
     for output in map(Path, step.outputs):
         own = [path for path in (output, *output.parents) if path.name.endswith(step.key)]
         found.add(plan.work / (own[-1] if own else output))
+        found |= _listed(plan.work / output) if step.kind == "score" else set()
     return found
+
+
+def _listed(file: Path) -> set[Path]:
+    told = state.read_json(file) or {}
+    return {file.parent / path for path in told.get("files", [])}
 
 
 def _bytes(path: Path) -> int:

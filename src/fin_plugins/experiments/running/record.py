@@ -79,9 +79,13 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
         f"{one['rows']:,}",
         duration(one["seconds"]),
         duration(one["cpu_seconds"]),
-        f"{one['bytes'] / 1e9:.2f} GB",
+        _size(one["bytes"]),
         f"{one['peak_bytes'] / 1e9:.1f} GB",
     )
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:.1f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"
 
 
 def _row(name: str, one: dict[str, Any]) -> str:
