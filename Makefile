@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up in .venv by themselves. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint prove bench clean
+.PHONY: help setup demo loop test lint prove bench clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -15,6 +15,9 @@ setup: $(READY) ## set up .venv (the other targets do it by themselves)
 
 demo: $(READY) ## the main job: lm_eval --tasks fin_unseen with a real model and vLLM on embedded rows
 	@$(BIN)/fin demo
+
+loop: $(READY) ## the paper's shape at 135M on real rows: train, merge, score, board (hours on two cores)
+	@$(BIN)/fin run smollm2
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
