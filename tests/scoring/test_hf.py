@@ -128,14 +128,27 @@ def test_smaller_batches_where_memory_does_not_suffice(ours: FinHF, stock: HFLM)
 
     ours.batch_size_per_gpu = 5
     assert ours._unfit() == ""
+    requests = instances([(STEM + end, label) for end in "abcde" for label in LABELS])
     handle = ours.model.register_forward_pre_hook(small_device, with_kwargs=True)
     try:
-        answers = ours.loglikelihood(instances(PAIRS), disable_tqdm=True)
+        answers = ours.loglikelihood(requests, disable_tqdm=True)
     finally:
         handle.remove()
-    assert close(answers, stock.loglikelihood(instances(PAIRS), disable_tqdm=True))
+    assert close(answers, stock.loglikelihood(requests, disable_tqdm=True))
     assert max(sizes) == 5
     assert sizes.count(5) == 1
+
+
+@pytest.mark.parametrize(("setting", "rows"), [({}, 16), ({"max_batch_size": 32}, 20)])
+def test_batches_of_a_cpu_are_small_where_none_is_named(folder: Path, setting: dict[str, int], rows: int) -> None:
+    ours = FinHF(pretrained=str(folder), device="cpu", batch_size="auto", **setting)
+    assert ours._unfit() == ""
+    widths: list[int] = []
+    ours.model.register_forward_pre_hook(
+        lambda _, __, inputs: widths.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    ours._loglikelihood_tokens([(("", ""), [1, 2, text], [3]) for text in range(20)], disable_tqdm=True)
+    assert max(widths) == rows
 
 
 def test_labels_of_many_nodes_make_small_batches(ours: FinHF, monkeypatch: pytest.MonkeyPatch) -> None:

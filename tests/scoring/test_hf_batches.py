@@ -38,6 +38,15 @@ def test_batches_are_bounded_by_documents_and_by_rows_of_vocabulary() -> None:
     assert take_batch(documents[1:], size=8, rows=1) == 1  # one at least
 
 
+def test_rows_of_very_different_lengths_make_batches_of_their_own() -> None:
+    stem = tuple(range(100))
+    long, middle, short = (document(*stem, *range(1000 * length, 1001 * length)) for length in (400, 390, 250))
+    assert take_batch([long, middle, short], size=8, rows=100) == 3  # 160 of 1040 own tokens is little
+    assert take_batch([long, long, short, short, short], size=8, rows=100) == 4  # then 450 of 1550
+    alone = [document(*stem, *[length] * length) for length in (90, 40, 38, 5)]
+    assert take_batch(alone, size=8, rows=100) == 2  # what is shared is no one's own: 102 of 168
+
+
 def test_the_last_token_of_a_context_is_not_shared() -> None:
     assert shared_tokens([document(1, 2, 3), document(1, 2, 3)]) == (1, 2)
     assert shared_tokens([document(1, 2), document(1, 2, 3)]) == (1,)

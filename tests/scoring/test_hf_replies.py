@@ -241,12 +241,13 @@ def test_smaller_batches_where_memory_does_not_suffice(folder: Path, models: tup
         if inputs["input_ids"].shape[1] == 1 and sizes[-1] > 2:  # when the replies are on their way
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
+    requests = asked([STEM + end for end in "abcdef"])
     handle = ours.model.register_forward_pre_hook(small_device, with_kwargs=True)
     try:
-        found = replies(ours, asked())
+        found = replies(ours, requests)
     finally:
         handle.remove()
-    assert found == replies(models[1], asked())
+    assert found == replies(models[1], requests)
     assert max(sizes) == 6
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class FinHF(ReplyHF):
     """lm-eval's `hf` with the same arguments and the same scores, and less work for a closed set of labels.
 
-    `batch_size` counts documents; with `auto` it is `max_batch_size`, halved where the device's memory does not
-    suffice. A further argument, `adapter_name=NAME`, is recorded in the result file.
+    `batch_size` counts documents; with `auto` it is `max_batch_size` (by default 64, on a CPU 16). It is halved where
+    the device's memory does not suffice, and rows of very different lengths make smaller batches. A further argument,
+    `adapter_name=NAME`, is recorded in the result file.
     """
 
     supports_prune = False

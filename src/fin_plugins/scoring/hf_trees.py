@@ -17,6 +17,10 @@ from fin_plugins.scoring.trie import Tokens
 
 log = logging.getLogger(__name__)
 
+# With batch_size=auto. A CPU gains nothing from larger batches (benchmarks/RESULTS.md), and where its memory does not
+# suffice the process dies: no smaller batch can be tried.
+CPU_BATCH = 16
+
 
 class TreeHF(HFLM):
     """Scores requests that share a context together; whatever does not fit goes lm-eval's own way, said once."""
@@ -25,6 +29,7 @@ class TreeHF(HFLM):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self._most_wanted: int | None = settings.get("max_batch_size")
         self._said: set[str] = set()
         self._misfit: str | None = None
         """Why this model is not scored through trees: empty where it is, None before it was tried."""
@@ -55,7 +60,8 @@ class TreeHF(HFLM):
         self, documents: Sequence[Document], replies: Mapping[Tokens, Reply]
     ) -> Iterator[tuple[Document, Answers]]:
         """Every document with its answers; `replies`, by context, are written along."""
-        size = int((self.max_batch_size or 64) if self.batch_size == "auto" else self.batch_size)
+        most = CPU_BATCH if self.device.type == "cpu" else self.max_batch_size
+        size = int((self._most_wanted or most) if self.batch_size == "auto" else self.batch_size)
         return self._walk().answers(in_order(documents), size, self.softmax_dtype, replies=replies)
 
     def _plan(self, requests: list[Request]) -> Plan:
