@@ -79,12 +79,10 @@ def _list(as_json: bool) -> None:
 
 
 def _copy(file: str | None, to: str) -> None:
+    from fin_plugins.cli.copying import copy_out
     from fin_plugins.merging.search.read import copy
 
-    if file is None:  # `--copy NAME`: what stands behind a flag is its value to click
-        file, to = to, ""
-    target = copy(file, to)
-    click.echo(f"{target}: edit it, then run `fin merge search {target}`")
+    copy_out(copy, "fin merge search", file, to)
 
 
 def _estimated(read: "Configured", as_json: bool) -> str:

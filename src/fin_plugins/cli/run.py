@@ -96,12 +96,10 @@ def _list(as_json: bool) -> None:
 
 
 def _copy(file: str | None, to: str) -> None:
+    from fin_plugins.cli.copying import copy_out
     from fin_plugins.experiments.files.shipped import copy
 
-    if file is None:  # `--copy NAME`: what stands behind a flag is its value to click
-        file, to = to, ""
-    target = copy(file, to)
-    click.echo(f"{target}: edit it, then run `fin run {target}`")
+    copy_out(copy, "fin run", file, to)
 
 
 def _planned(file: str, changes: list[str], *, fetch: bool) -> "Plan":
