@@ -7,6 +7,7 @@ import torch
 
 from fin_plugins.errors import FinError
 from fin_plugins.merging.adapters.merge import merge_as_adapter
+from fin_plugins.merging.adapters.plan import plan
 from tests.evaluation.making import adapter, change_settings
 from tests.merging.adapters.making import MLP, distance, filled, tiny_base, weighted, weights_of
 
@@ -269,3 +270,10 @@ def test_other_orientations_are_not_mixed(base: Path, experts: dict[str, Path], 
     rows = filled(base, {"other": other}, "della", {"other": {"weight": 1, "density": 0.5}})
     with pytest.raises(FinError, match=r"expert other changes \S+, \d+ x \d+, and .* stores it the other way round"):
         merge_as_adapter(rows, tmp_path / "out")
+
+
+def test_experts_stand_in_the_order_in_which_they_are_named(base: Path, experts: dict[str, Path]) -> None:
+    # mergekit keeps parameters in a mapping whose order differs from process to process: with it the file would.
+    names = {f"expert{number}": experts["one"] for number in range(8)}
+    for step in plan(filled(base, names, each=by_weight(**dict.fromkeys(names, 0.1)))):
+        assert list(step.own["weight"])[:8] == list(names)

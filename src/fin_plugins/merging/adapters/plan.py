@@ -69,9 +69,10 @@ def _step(task: Any, called: Mapping[Any, str]) -> Step:
                 f"the recipe makes {name} out of {weight.name} of {inputs[model]}: an adapter cannot move layers, "
                 "merge into a checkpoint (without --as-adapter)"
             )
+    given = dict(task.input_parameters.items())  # in an order of mergekit's that differs from process to process
     own: dict[str, dict[str, Any]] = {}
-    for model, values in task.input_parameters.items():
-        for parameter, value in values.items():
-            own.setdefault(parameter, {})[inputs[model]] = value
+    for model, expert in inputs.items():
+        for parameter, value in given.get(model, {}).items():
+            own.setdefault(parameter, {})[expert] = value
     base = inputs.get(task.base_model)
     return Step(name, task.method_name, tuple(inputs.values()), base, dict(task.parameters.items()), own)
