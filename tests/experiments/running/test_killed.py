@@ -6,17 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.running.run import run_plan
 from fin_plugins.experiments.running.snakemake import Limits
 from tests.conftest import ROOT
+from tests.experiments.running.killing import at_work, wait_until
 from tests.experiments.running.plans import WHOLE, diamond, ran
 
 HERE = Limits(2, 4, ())
@@ -27,22 +26,6 @@ def drive(work: Path, seconds: float, *profile: str) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
-
-
-def at_work(work: Path) -> list[int]:
-    """Processes that work in a folder."""
-    found = []
-    for process in psutil.process_iter(["cwd", "status", "pid"]):
-        if process.info["cwd"] == str(work) and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process.info["pid"])
-    return found
-
-
-def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
