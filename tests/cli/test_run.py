@@ -91,6 +91,7 @@ def test_a_run_and_one_more(tmp_path: Path, little: dict[str, Any], demo_model_p
     assert little["config"].rows.test == 3 and little["work"] == tmp_path
     record = json.loads((tmp_path / "record.json").read_text())
     assert (record["steps"], record["open"], record["kinds"]["train"]["steps"]) == (2, 0, 2)
+    assert "| train | 2 |" in (tmp_path / "record.md").read_text()
     second = typed(*words, "--json")
     assert second.exit_code == 0 and "nothing to do: all 2 steps are done" in second.stderr
     assert json.loads(second.stdout) == record and len(ran(tmp_path)) == 2

@@ -63,7 +63,7 @@ def command(
 
     The same command started again, after Ctrl-C, a kill or an error, goes on from there. Steps are found done by
     content: after a change of a prompt, a row or a key only what hangs on it runs again. DIR gets board/ (a page
-    a model), record.json (what it took), logs/ (one a step), and train/, merged/, scores/.
+    a model), record.md (what it took), logs/ (one a step), and train/, merged/, scores/.
     """  # noqa: D301 (click's mark, not a regex)
     if listing:
         _list(as_json)

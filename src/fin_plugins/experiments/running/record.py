@@ -5,9 +5,9 @@ from typing import Any
 
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.running.progress import duration
-from fin_plugins.experiments.steps import Plan
+from fin_plugins.experiments.steps import Plan, write_whole
 
-FILE = "record.json"
+FILE, TABLE = "record.json", "record.md"
 
 
 def record(plan: Plan) -> dict[str, Any]:
@@ -30,9 +30,10 @@ def record(plan: Plan) -> dict[str, Any]:
 
 
 def write_record(plan: Plan) -> dict[str, Any]:
-    """Write `record.json` of the work folder, and return it."""
+    """Write `record.json` of the work folder and its table, `record.md`, and return it."""
     found = record(plan)
     state.write_json(plan.work / FILE, found)
+    write_whole(plan.work / TABLE, markdown(found))
     return found
 
 

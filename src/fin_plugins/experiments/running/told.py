@@ -22,7 +22,7 @@ def before(plan: Plan, limits: Limits | None) -> str:
 
 
 def after(plan: Plan, as_json: bool) -> str:
-    """What it took, which is written to `record.json`, too, and where the board is."""
+    """What it took, which `record.json` and `record.md` of the work folder say, too, and where the board is."""
     found = write_record(plan)
     if as_json:
         return json.dumps(found, indent=1, ensure_ascii=False)
