@@ -95,3 +95,9 @@ def test_a_path_to_a_folder_below_the_root_is_never_missed(text: str) -> None:
 
 def test_the_home_folder_of_this_machine() -> None:
     assert home_name() == Path.home().name
+
+
+def test_a_reply_may_be_the_name_of_a_field() -> None:
+    # A trained model once answered `data`, and its results could not be exported.
+    assert not refused({"Buy": 1}) and not refused([{"a": {"Buy": "x"}}])
+    assert refused({"a": "Buy"}) and refused({"somebody": 1}) and refused({"The bank raised its rates again.": 1})

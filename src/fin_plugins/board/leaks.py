@@ -54,14 +54,26 @@ def check_clean(value: Any, secrets: Secrets, words: Iterable[str], where: str) 
     Raises:
         FinError: something must not be written; names it, and says what to do.
     """
-    known = frozenset(words)
+    known, fields = frozenset(words), frozenset(_fields(value))
     for text in sorted(set(texts_in(value))):
-        fault = _path(text) or ("" if text in known else _home(text, secrets.home) or _document(text, secrets))
+        fault = _path(text)
+        if not fault and text not in known:
+            fault = _home(text, secrets.home) or ("" if text in fields else _document(text, secrets))
         if fault:
             raise FinError(
                 f"{where}: would contain {text[:60]!r}, {fault}: nothing of it was written; "
                 "give the model another name to show, and look at the task's labels and version"
             )
+
+
+def _fields(value: Any) -> Iterator[str]:
+    """Names of fields of one word: a model may well have replied `data`, and given nothing away by it."""
+    if isinstance(value, dict):
+        yield from (name for name in value if name.isidentifier())
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _fields(one)
 
 
 def texts_in(value: Any) -> Iterator[str]:
