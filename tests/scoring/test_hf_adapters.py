@@ -100,6 +100,16 @@ def test_a_model_started_with_an_adapter(base: Path, adapters: dict[str, Adapter
     assert close(scores(ours), scores(stock(base, adapters["attention"])))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_adapters_are_computed_in_the_dtype_of_the_base(base: Path, adapters: dict[str, Adapter], dtype: str) -> None:
+    given = {"pretrained": str(base), "device": "cpu", "batch_size": 3, "dtype": dtype}
+    ours, started = FinHF(**given), FinHF(**given, peft=str(adapters["mlp"].path))
+    for name in ("attention", "mlp"):  # put on the bare base, and in the place of another adapter
+        ours.use_adapter(adapters[name])
+        assert {str(weight.dtype) for weight in ours.model.parameters()} == {f"torch.{dtype}"}
+    assert scores(ours) == scores(started)
+
+
 def test_an_adapter_of_another_base_is_refused(base: Path, tiny_models: dict[str, Path], tmp_path: Path) -> None:
     other = LlamaConfig(**{**SIZES, "hidden_size": 64}, num_key_value_heads=2, vocab_size=VOCABULARY)
     big = save_tiny(tmp_path / "big", tiny_models["base"], LlamaForCausalLM, other)

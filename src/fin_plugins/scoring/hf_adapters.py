@@ -25,19 +25,31 @@ def attach(model: "PreTrainedModel | Any", adapter: Adapter) -> Any:
     name = f"fin_{next(_NUMBERS)}"
     try:
         if not isinstance(model, PeftModel):
-            return PeftModel.from_pretrained(model, adapter.path, adapter_name=name).eval()
+            return in_base_dtype(PeftModel.from_pretrained(model, adapter.path, adapter_name=name).eval())
         before = list(model.peft_config)
         model.load_adapter(adapter.path, adapter_name=name)
         model.base_model.enable_adapter_layers()
         model.set_adapter(name, inference_mode=True)
         for old in before:
             model.delete_adapter(old)
-        return model.eval()
+        return in_base_dtype(model.eval())
     except (ValueError, RuntimeError, TypeError, KeyError, OSError) as error:
         raise FinError(
             f"adapter {adapter.name} ({adapter.path}) cannot be put on this base ({_first_line(error)}): "
             f"it was trained on {adapter.base or 'another model'}; give that as pretrained="
         ) from error
+
+
+def in_base_dtype(model: "PreTrainedModel | Any") -> Any:
+    """The same model with the adapter's factors in the base's dtype, as vLLM serves them.
+
+    PEFT keeps them in float32, as training wants it: beside a base in bfloat16 the adapter then costs more than the base
+    itself, and the answers come no nearer to those of float32.
+    """
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            weight.data = weight.data.to(model.dtype)
+    return model
 
 
 def detach(model: "PreTrainedModel | Any") -> None:
