@@ -1,8 +1,11 @@
-"""Run a command and take its wall time, CPU time and peak memory. Standard library only.
+"""What the benchmarks share: running a command, with its wall time, CPU time and peak memory; rows; tables.
+
+Standard library only at import.
 
 The measuring process must stay small: Linux counts the memory of the parent at the moment of the fork as the child's.
 """
 
+import json
 import os
 import statistics
 import subprocess
@@ -11,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BIN = Path(sys.executable).parent
 
@@ -61,3 +65,52 @@ def in_turns(times: int, commands: Mapping[str, tuple[Sequence[str | Path], Mapp
         for name, (command, env) in commands.items():
             taken[name].append(run(command, env))
     return {name: median(costs) for name, costs in taken.items()}
+
+
+def row_source(mirror: Path | None, scratch: Path) -> dict[str, str]:
+    """The environment in which tasks read real rows: those of `mirror`, fetched into `scratch`.
+
+    Without a mirror what FIN_DATA says, by default embedded rows.
+    """
+    if mirror is None:
+        return {"FIN_DATA": os.environ.get("FIN_DATA", "sample")}
+    found = {"FIN_DATA": "real", "FIN_DATA_DIR": str(scratch / "data")}
+    run([BIN / "fin", "data", "fetch", "--mirror", mirror.resolve()], found)
+    return found
+
+
+def aside(file: str, job: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    """What `file --worker JOB` tells (`tell`), in a process of its own: memory and caches are one job's only.
+
+    Raises:
+        SystemExit: it failed; what it said is shown.
+    """
+    command = [sys.executable, file, "--worker", json.dumps(job)]
+    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{job}: failed\n{done.stderr[-4000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.rpartition("RESULT")[2])
+    return found
+
+
+def tell(result: Mapping[str, Any]) -> None:
+    """The result of a worker, to `aside`; libraries print, too."""
+    print("RESULT" + json.dumps(result), flush=True)
+
+
+def peak() -> float:
+    """Peak resident memory of this process and those it started, together, MiB."""
+    import psutil
+
+    me = psutil.Process()
+    return sum(_peak(process.pid) for process in [me, *me.children(recursive=True)]) / 1024
+
+
+def _peak(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def row(*cells: object) -> None:
+    """Print a row of a table."""
+    print(f"| {' | '.join(map(str, cells))} |")

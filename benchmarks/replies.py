@@ -5,21 +5,20 @@
 
 Every way has a process of its own, one at a time, in turns over the rounds; the figures are medians. Time is CPU time,
 for on a machine that does other work too the wall clock says nothing; on a GPU (`--device cuda`) it is wall time. Rows
-are real where the data sets were fetched (`fin data fetch`, or `--mirror`), embedded ones otherwise.
+are real with `--mirror` (or FIN_DATA=real, where they were fetched), embedded ones otherwise.
 """
 
 import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import BIN
+from measure import aside, peak, row, row_source, tell
 
 TASKS = ("fin_fpb", "fin_deal", "fin_finred")
 WAYS = {
@@ -34,13 +33,10 @@ def main() -> None:
     """Measure and print the table."""
     options = _options()
     if options.worker:
-        print("RESULT" + json.dumps(_work(json.loads(options.worker))), flush=True)
+        tell(_work(json.loads(options.worker)))
         return
     with tempfile.TemporaryDirectory(prefix="fin-bench-") as scratch:
-        if options.mirror:
-            os.environ |= {"FIN_DATA_DIR": str(Path(scratch) / "data"), "FIN_DATA": "real"}
-            fetch = [BIN / "fin", "data", "fetch", "--mirror", options.mirror]
-            subprocess.run(fetch, check=True, stdout=subprocess.DEVNULL)
+        os.environ |= row_source(options.mirror, Path(scratch))
         _print_tables(options, _measure(options))
 
 
@@ -71,10 +67,7 @@ def _measure(options: argparse.Namespace) -> dict[tuple[str, int], list[dict[str
 def _run(job: dict[str, Any]) -> dict[str, Any]:
     """One way in a process of its own; one thread, for threads that wait for each other count as CPU time."""
     print(f"… {job['way']}, batches of {job['batch']}", file=sys.stderr, flush=True)
-    command = [sys.executable, __file__, "--worker", json.dumps(job)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-    return json.loads(done.stdout.split("RESULT", 1)[1])
+    return aside(__file__, job, {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"})
 
 
 def _work(job: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +89,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
         start = clock()
         texts[task] = _answer(lm, job["way"], labels, replies)
         measured[task] = (clock() - start) / len(replies)
-    return {"seconds": measured, "mib": _peak(), "texts": texts}
+    return {"seconds": measured, "mib": peak(), "texts": texts}
 
 
 def _answer(lm: Any, way: str, labels: list[Any], replies: list[Any]) -> list[str]:
@@ -107,38 +100,28 @@ def _answer(lm: Any, way: str, labels: list[Any], replies: list[Any]) -> list[st
     return [] if way == "labels" else lm.generate_until(replies, disable_tqdm=True)
 
 
-def _peak() -> float:
-    """Peak resident memory of this process, MiB."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-
-
 def _print_tables(options: argparse.Namespace, found: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
-    rows = os.environ.get("FIN_DATA", "real")
-    print(f"\nSmolLM2-135M-Instruct, {options.dtype}, {options.documents} {rows} rows a task, ms a document\n")
-    _row("way", "batch", *TASKS, "peak MiB")
-    _row(*["---"] * (len(TASKS) + 3))
+    rows = f"{options.documents} {os.environ['FIN_DATA']} rows"
+    print(f"\nSmolLM2-135M-Instruct, {options.dtype}, {rows} a task, ms a document\n")
+    row("way", "batch", *TASKS, "peak MiB")
+    row(*["---"] * (len(TASKS) + 3))
     middle = {key: _medians(runs) for key, runs in found.items()}
     for (way, batch), (took, mib) in middle.items():
-        _row(WAYS[way], batch, *(f"{took[task] * 1000:,.0f}" for task in TASKS), f"{mib:,.0f}")
+        row(WAYS[way], batch, *(f"{took[task] * 1000:,.0f}" for task in TASKS), f"{mib:,.0f}")
     for batch in options.batches:
         if all((way, batch) in middle for way in WAYS):
             hf, alone, labels, both = (middle[way, batch][0] for way in WAYS)
-            _row("hf ÷ fin_hf, replies", batch, *(f"{hf[task] / alone[task]:.1f}" for task in TASKS), "")
+            row("hf ÷ fin_hf, replies", batch, *(f"{hf[task] / alone[task]:.1f}" for task in TASKS), "")
             apart = {task: labels[task] + hf[task] for task in TASKS}
-            _row("(labels + hf) ÷ both", batch, *(f"{apart[task] / both[task]:.1f}" for task in TASKS), "")
+            row("(labels + hf) ÷ both", batch, *(f"{apart[task] / both[task]:.1f}" for task in TASKS), "")
             texts = [found[way, batch][0]["texts"] for way in ("hf", "both")]
             same = [sum(map(str.__eq__, *(text[task] for text in texts))) for task in TASKS]
-            _row("same replies as `hf`", batch, *same, "")
+            row("same replies as `hf`", batch, *same, "")
 
 
 def _medians(runs: list[dict[str, Any]]) -> tuple[dict[str, float], float]:
     seconds = {task: statistics.median(run["seconds"][task] for run in runs) for task in TASKS}
     return seconds, statistics.median(run["mib"] for run in runs)
-
-
-def _row(*cells: object) -> None:
-    print(f"| {' | '.join(map(str, cells))} |")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,12 @@
     python benchmarks/score_labels.py --shape 8b --gpu    # random weights at 8B shape, on a GPU
 
 Every engine has a process of its own, one at a time. The prefix cache is emptied before each measurement. Rows are real
-where the data sets were fetched (`fin data fetch`, or `--mirror`), embedded ones otherwise; the table says which.
+with `--mirror` (or FIN_DATA=real, where they were fetched), embedded ones otherwise; the table says which.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measure import BIN
+from measure import aside, peak, row, row_source, tell
 
 TASKS = ("fin_fpb", "fin_fomc", "fin_argument", "fin_finred")
 LABELS = (2, 3, 5, 8, 12, 16, 20, 24, 29)
@@ -32,11 +31,10 @@ def main() -> None:
     """Measure and print the tables."""
     options = _options()
     if options.worker:
-        print("RESULT" + json.dumps(_work(json.loads(options.worker))), flush=True)
+        tell(_work(json.loads(options.worker)))
         return
     with tempfile.TemporaryDirectory(prefix="fin-bench-") as scratch:
-        os.environ["FIN_DATA_DIR"] = str(Path(scratch) / "data")
-        os.environ["FIN_DATA"] = _fetch(options.mirror)
+        os.environ |= row_source(options.mirror, Path(scratch))
         model = _model(options.shape, Path(scratch))
         arguments = {"pretrained": str(model), "dtype": options.dtype, "max_model_len": 2048}
         arguments |= {"load_format": "dummy"} if options.shape else {}
@@ -59,13 +57,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mirror", type=Path, default=os.environ.get("FIN_TEST_MIRROR"), help="raw data")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def _fetch(mirror: Path | None) -> str:
-    if mirror is None:
-        return "sample"
-    subprocess.run([BIN / "fin", "data", "fetch", "--mirror", mirror], check=True, stdout=subprocess.DEVNULL)
-    return "real"
 
 
 def _model(shape: str | None, scratch: Path) -> Path:
@@ -93,11 +84,9 @@ def _model(shape: str | None, scratch: Path) -> Path:
 def _run(job: dict[str, Any]) -> dict[str, Any]:
     """One engine in a process of its own."""
     print(f"… {job['engine']}{' block ' + str(job['block']) if 'block' in job else ''}", file=sys.stderr, flush=True)
-    command = [sys.executable, __file__, "--worker", json.dumps(job)]
-    quiet = {"VLLM_LOGGING_LEVEL": "ERROR", "TOKENIZERS_PARALLELISM": "false", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-    env = {"VLLM_CPU_KVCACHE_SPACE": "2", **os.environ, **quiet}
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.split("RESULT", 1)[1])
+    env = {"VLLM_LOGGING_LEVEL": "ERROR", "TOKENIZERS_PARALLELISM": "false", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
+    cache = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2")
+    return aside(__file__, job, {**env, "VLLM_CPU_KVCACHE_SPACE": cache})
 
 
 def _work(job: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +110,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     for labels in LABELS:
         some = [request for request in requests if request.idx < labels and request.doc_id < job["seen"] // 3]
         measured["labels"][labels] = {mode: _measure(lm, some, mode) for mode in modes}
-    measured["mib"] = _peak()
+    measured["mib"] = peak()
     return measured
 
 
@@ -151,21 +140,9 @@ def _bare(lm: Any, requests: list[Any]) -> None:
     lm._model_generate(prompts, generate=True, sampling_params=SamplingParams(temperature=0, max_tokens=1))
 
 
-def _peak() -> float:
-    """Peak resident memory of this process and its engine's, MiB."""
-    import psutil
-
-    me = psutil.Process()
-    total = 0
-    for process in [me, *me.children(recursive=True)]:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return total / 1024
-
-
 def _print_tables(options: argparse.Namespace, stock: dict[str, Any], ours: dict[int, dict[str, Any]]) -> None:
     print(f"\n{options.shape or 'SmolLM2-135M-Instruct'}, {options.dtype}, {os.environ['FIN_DATA']} rows\n")
-    _row(
+    row(
         "task",
         "block",
         "lm-eval vllm",
@@ -177,7 +154,7 @@ def _print_tables(options: argparse.Namespace, stock: dict[str, Any], ours: dict
         "prune / bare",
         "inner nodes",
     )
-    _row(*["---"] * 10)
+    row(*["---"] * 10)
     for task in TASKS:
         theirs = stock["tasks"][task]["exact"]["seconds"]
         for block, result in ours.items():
@@ -185,7 +162,7 @@ def _print_tables(options: argparse.Namespace, stock: dict[str, Any], ours: dict
             took = [exact["seconds"], prune["seconds"], bare["seconds"]]
             ratios = [f"{theirs / took[0]:.1f}", f"{theirs / took[1]:.1f}", f"{took[1] / took[2]:.1f}"]
             nodes = f"{prune['inner']:.1f} of {exact['inner']:.1f}"
-            _row(
+            row(
                 task,
                 block,
                 _ms(theirs),
@@ -199,19 +176,15 @@ def _print_tables(options: argparse.Namespace, stock: dict[str, Any], ours: dict
             )
     print("\nMilliseconds a document; inner nodes a document with prune and without.\n")
     block, best = next(iter(ours.items()))
-    _row(f"labels of fin_finred (block {block})", "lm-eval vllm", "exact", "prune")
-    _row(*["---"] * 4)
+    row(f"labels of fin_finred (block {block})", "lm-eval vllm", "exact", "prune")
+    row(*["---"] * 4)
     for labels in map(str, LABELS):
         took = best["labels"][labels]
-        _row(
+        row(
             labels, *(_ms(mode["seconds"]) for mode in (stock["labels"][labels]["exact"], took["exact"], took["prune"]))
         )
     print(f"\nPeak memory of both processes, MiB: lm-eval vllm {stock['mib']:,.0f}", end="")
     print("".join(f", fin_vllm with blocks of {block} {result['mib']:,.0f}" for block, result in ours.items()))
-
-
-def _row(*cells: object) -> None:
-    print(f"| {' | '.join(map(str, cells))} |")
 
 
 def _ms(seconds: float) -> str:

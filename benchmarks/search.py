@@ -26,13 +26,19 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from measure import BIN, run
+from measure import BIN, row, row_source, run
 from merge_models import make_adapter
 
 from fin_plugins.demo.model import demo_model
 
 VALIDATION = Path(__file__).resolve().parents[1] / "scripts" / "validation"
 TASKS = {"fomc": "fin_fomc", "fpb": "fin_fpb"}
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+}
 VLLM = {"enforce_eager": True, "max_model_len": 2048}
 OURS = ("fin_hf", "fin_vllm")
 LINE = re.compile(r"\d+ of \d+: seen")
@@ -52,7 +58,7 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="fin-bench-", dir=options.folder) as folder:
         scratch = Path(folder)
-        os.environ.update(_environment(scratch, options.mirror))
+        os.environ |= QUIET | row_source(options.mirror, scratch)
         base = demo_model()
         experts = {name: make_adapter(scratch / name, base, options.rank, number) for number, name in enumerate(TASKS)}
         found = {}
@@ -73,17 +79,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mirror", type=Path, default=os.environ.get("FIN_TEST_MIRROR"), help="raw data of real rows")
     parser.add_argument("--folder", type=Path, help="for models and results (default: the temporary folder)")
     return parser.parse_args()
-
-
-def _environment(scratch: Path, mirror: Path | None) -> dict[str, str]:
-    quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    quiet |= {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-    if not mirror:
-        return {**quiet, "FIN_DATA": "sample"}
-    data = {**quiet, "FIN_DATA": "real", "FIN_DATA_DIR": str(scratch / "data")}
-    fetch = [BIN / "fin", "data", "fetch", "--mirror", mirror]
-    subprocess.run(fetch, env={**os.environ, **data}, check=True, stdout=subprocess.DEVNULL)
-    return data
 
 
 def _search(scratch: Path, base: Path, experts: dict[str, Path], engine: str, options: argparse.Namespace) -> Tried:
@@ -160,16 +155,16 @@ def _median(tried: list[Tried]) -> Tried:
 
 
 def _print(options: argparse.Namespace, found: dict[str, Tried]) -> None:
-    rows = options.rows * len(TASKS)
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"135m, two adapters of rank {options.rank}, {rows} rows, medians of {options.candidates} candidates\n")
+    print(f"135m, two adapters of rank {options.rank}, {options.rows * len(TASKS)} rows, ", end="")
+    print(f"medians of {options.candidates} candidates\n")
     print("| way | a candidate | ÷ | of it merging to disk | largest process |")
     print("|---|---:|---:|---:|---:|")
     least = min(one.seconds for one in found.values())
     for engine, one in found.items():
         way = f"`fin merge search`, {engine}" if engine in OURS else f"`mergekit-yaml`, then `lm_eval --model {engine}`"
         merging = f"{one.merging:.1f} s" if one.merging else "–"
-        print(f"| {way} | {one.seconds:.1f} s | {one.seconds / least:.2f} | {merging} | {one.mib:,.0f} MiB |")
+        row(way, f"{one.seconds:.1f} s", f"{one.seconds / least:.2f}", merging, f"{one.mib:,.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ before (`fin data fetch`) or from `--mirror`; with FIN_DATA=sample the embedded 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from datetime import date
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measure import BIN
+from measure import aside, row, row_source
 
 SIDE = Path(__file__).with_name("train_side.py")
 MIXES = {"one task (fin_fomc)": "fin_fomc", "five tasks (fin_seen)": "fin_seen"}
@@ -44,8 +43,7 @@ def main() -> None:
     os.environ.setdefault("FIN_DATA", "real")
     with tempfile.TemporaryDirectory(prefix="fin-bench-") as folder:
         scratch = Path(folder)
-        if options.mirror:
-            _fetch(options.mirror, scratch / "data")
+        os.environ |= row_source(options.mirror, scratch)
         rows = {mix: _prepare(options, task, scratch / f"{task}.json") for mix, task in MIXES.items()}
         found = {mix: _in_turns(options, mix, scratch / f"{task}.json") for mix, task in MIXES.items()}
     _print(options, rows, found)
@@ -70,12 +68,6 @@ def _options() -> argparse.Namespace:
         parser.error("--warm-up, --batches and --rounds are 1 at least")
     options.ways = ["plain", *(way for way in options.ways if way != "plain")]
     return options
-
-
-def _fetch(mirror: Path, folder: Path) -> None:
-    os.environ["FIN_DATA_DIR"] = str(folder)
-    command = [BIN / "fin", "data", "fetch", "--mirror", mirror.resolve()]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _prepare(options: argparse.Namespace, task: str, file: Path) -> Result:
@@ -106,12 +98,8 @@ def _job(options: argparse.Namespace, file: Path) -> Result:
 def _side(job: Result) -> Result:
     """One run in a process of its own."""
     quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    env = {"TOKENIZERS_PARALLELISM": "false", **quiet, **os.environ}
-    command = [sys.executable, str(SIDE), json.dumps(job)]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"{job['way']}: failed, see above")
-    return json.loads(done.stdout.rpartition("RESULT")[2])
+    env = {"TOKENIZERS_PARALLELISM": "false", **quiet}
+    return aside(str(SIDE), job, env)
 
 
 def _speed(run: Result) -> float:
@@ -128,12 +116,12 @@ def _print(options: argparse.Namespace, rows: dict[str, Result], found: dict[str
         print(f"- {mix}: {one['rows']:,} rows of {one['mean']:.0f} tokens in the mean, {one['longest']} at most")
     print()
     head = ["rows", "side", "loss on", "useful tokens/s", "÷ plain", "positions computed a useful token", "padding"]
-    _row(
+    row(
         *head,
         *(f"{text}{unit}" for unit in _memories(about) for text in ("peak MiB, ", "÷ plain, ")),
         *_floor_head(options),
     )
-    _row(*["---"] * (len(head) + 2 * len(_memories(about)) + len(_floor_head(options))))
+    row(*["---"] * (len(head) + 2 * len(_memories(about)) + len(_floor_head(options))))
     for mix, ways in found.items():
         for way, runs in ways.items():
             _print_way(options, mix, way, runs, ways["plain"])
@@ -141,7 +129,7 @@ def _print(options: argparse.Namespace, rows: dict[str, Result], found: dict[str
 
 def _print_way(options: argparse.Namespace, mix: str, way: str, runs: list[Result], plain: list[Result]) -> None:
     if "failed" in runs[0]:
-        _row(mix, way, runs[0]["failed"])
+        row(mix, way, runs[0]["failed"])
         return
     speed, positions = median(map(_speed, runs)), runs[0]["computed"] / runs[0]["tokens"]
     padding = f"{1 - 1 / positions:.1%}" if positions >= 1 else "none"
@@ -150,7 +138,7 @@ def _print_way(options: argparse.Namespace, mix: str, way: str, runs: list[Resul
     for kind in _memories(runs[0]):
         ours, theirs = (median(run["peak"][kind] for run in side) for side in (runs, plain))
         cells += [f"{ours / 2**20:,.0f}", f"{ours / theirs:.2f}"]
-    _row(mix, side, "label" if runs[0]["loss"] == "completion" else "all", *cells, *_floor(options, runs))
+    row(mix, side, "label" if runs[0]["loss"] == "completion" else "all", *cells, *_floor(options, runs))
 
 
 def _memories(run: Result) -> list[str]:
@@ -172,10 +160,6 @@ def _floor(options: argparse.Namespace, runs: list[Result]) -> list[str]:
         return []
     done = median(4 * run["weights"] * run["computed"] / run["seconds"] for run in runs)
     return [f"{done / (options.peak_tflops * 1e12):.1%}"]
-
-
-def _row(*cells: object) -> None:
-    print(f"| {' | '.join(map(str, cells))} |")
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from measure import tell
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 from transformers.utils import logging
 
@@ -52,8 +53,8 @@ class Meter:
 
 
 def main() -> None:
-    """Do the job that the first argument describes."""
-    job = json.loads(sys.argv[1])
+    """Do the job that the last argument describes."""
+    job = json.loads(sys.argv[-1])
     logging.disable_progress_bar()
     try:
         result = write_rows(job) if job["way"] == "prepare" else measure(job)
@@ -61,7 +62,7 @@ def main() -> None:
         if job["way"] in ("prepare", "plain"):
             raise SystemExit(f"{job['way']}: {error}") from error
         result = {"failed": str(error)}
-    print("RESULT" + json.dumps(result), flush=True)
+    tell(result)
 
 
 def write_rows(job: Job) -> dict[str, float]:

@@ -43,8 +43,8 @@ def attach(model: "PreTrainedModel | Any", adapter: Adapter) -> Any:
 def in_base_dtype(model: "PreTrainedModel | Any") -> Any:
     """The same model with the adapter's factors in the base's dtype, as vLLM serves them.
 
-    PEFT keeps them in float32, as training wants it: beside a base in bfloat16 the adapter then costs more than the base
-    itself, and the answers come no nearer to those of float32.
+    PEFT keeps them in float32, as training wants it: beside a base in bfloat16 the adapter then costs as much as the
+    base itself, and the answers come no nearer to those of float32.
     """
     for name, weight in model.named_parameters():
         if "lora_" in name:
