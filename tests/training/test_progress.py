@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from fin_plugins.training.progress import Progress, duration
+from fin_plugins.training.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -185,19 +185,3 @@ def test_close_takes_the_bar_away_after_a_failure(tmp_path: Path, monkeypatch: p
     assert run.stream.getvalue().endswith("\x1b[?25h")
     run.progress.say("failed")
     assert run.lines()[-1].endswith("fin train: failed")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (45.4, "45 s"),
-        (89, "89 s"),
-        (95, "2 min"),
-        (360, "6 min"),
-        (5380, "1 h 30 min"),
-        (7500, "2 h 5 min"),
-    ],
-)
-def test_times_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fin_plugins.durations import duration
+
 if TYPE_CHECKING:
     from fin_plugins.merging.search.read import Configured
     from fin_plugins.merging.search.run import Found, Progress
@@ -128,7 +130,7 @@ def _lines(count: int) -> "Progress":
         start, before = began[0]
         left = (time.monotonic() - start) / (done - before) * (count - done)
         figures = f"seen {last.seen.value:.3f}, left out {last.leave_out.value:+.3f}, divergence"
-        line = f"{done} of {count}: {figures} {last.divergence.value:.3f}; {left / 60:.1f} min left"
+        line = f"{done} of {count}: {figures} {last.divergence.value:.3f}; {duration(left)} left"
         print(f"fin merge search: {line}", file=sys.stderr, flush=True)
 
     return tell

@@ -83,8 +83,10 @@ def command(
         return
     if dry_run:
         from fin_plugins.experiments.planning.told import told
+        from fin_plugins.training.report import machine
 
-        click.echo(told(_planned(file, changes, fetch=False), as_json, commands))
+        here = None if profile else cores or machine.cores()
+        click.echo(told(_planned(file, changes, fetch=False), as_json, commands, here))
         return
     _run(file, changes, more, (cores, memory, gpus), profile, as_json)
 

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from transformers import TrainerCallback
 
+from fin_plugins.durations import duration
+
 _EVERY = 10.0  # seconds between two plain lines, at least
 _SHARE = 0.01  # of the time so far, too: a night's log stays a few hundred lines
 # What the trainer adds to a validation's results about itself.
@@ -144,14 +146,6 @@ class Progress(TrainerCallback):
 
     def _tokens_seen(self, state: Any) -> int:
         return self._tokens() if self._tokens is not None else int(state.num_input_tokens_seen)
-
-
-def duration(seconds: float) -> str:
-    """A time in words, as exact as one needs it: `45 s`, `6 min`, `2 h 5 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _bar(stream: TextIO) -> Bar:

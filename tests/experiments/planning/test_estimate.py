@@ -2,8 +2,9 @@
 
 import json
 
-from fin_plugins.experiments.planning.estimate import estimate, marked
+from fin_plugins.experiments.planning.estimate import estimate, marked, together
 from fin_plugins.experiments.planning.told import told
+from fin_plugins.experiments.steps import of_kind
 from tests.experiments.planning.worlds import World
 
 
@@ -26,6 +27,18 @@ def test_larger_models_and_gpus(world: World) -> None:
     assert (found["train-m-head"].basis, found["train-m-head"].bytes) == ("limit", 0)
     assert found["board-m"].basis == "rough" and found["board-m"].seconds < 60
     assert "< at most" in told(plan) and "models that are not on this machine" in told(plan)
+
+
+def test_one_core_is_slower_and_two_steps_run_at_once(world: World) -> None:
+    def trains(cores: int) -> tuple[float, float]:
+        plan = world.plan(resources={"train": {"cores": cores}})
+        seconds = {name: one.seconds for name, one in estimate(plan).items()}
+        steps = of_kind(plan.steps, "train")
+        return sum(seconds[step.name] for step in steps), together(steps, seconds, 2)
+
+    (both, after), (one, beside) = trains(2), trains(1)
+    assert both == after < one
+    assert one / 2 <= beside < one
 
 
 def test_steps_that_have_run_tell_of_the_others(world: World) -> None:
@@ -53,6 +66,7 @@ def test_told(world: World) -> None:
     assert trains[1:4] == ["2", "1", "0"]
     assert "        done  train-m-head" in text and "* by a rough table" in text
     assert "fin train" in text and "fin train" not in told(plan)
+    assert "side by side" not in text and "side by side on 2 cores" in told(plan, cores=2)
     data = json.loads(told(plan, as_json=True))
     assert (data["to_do"], data["engines"], len(data["steps"])) == (7, 2, 8)
     assert data["steps"][0]["done"] and data["steps"][-1]["command"][:2] == ["fin", "board"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.experiments.running import state
-from fin_plugins.experiments.running.progress import Lines, Watch, duration, last_line, shown, tail
+from fin_plugins.experiments.running.progress import Lines, Watch, last_line, shown, tail
 from fin_plugins.experiments.steps import Plan, Step
 from tests.experiments.running.plans import diamond, step
 
@@ -80,13 +80,3 @@ def test_without_a_terminal_it_is_lines(tmp_path: Path, capsys: pytest.CaptureFi
         assert isinstance(display, Lines)
         display.tell(["first started"])
     assert capsys.readouterr().err == "fin run: [0/4] first started, about 3 min left\n"
-
-
-def test_times_in_words() -> None:
-    assert [duration(seconds) for seconds in (4.46, 45, 89, 91, 7500)] == [
-        "4.5 s",
-        "45 s",
-        "89 s",
-        "2 min",
-        "2 h 5 min",
-    ]

@@ -56,6 +56,24 @@ def total(estimates: Mapping[str, Estimate], steps: Iterable[Step]) -> tuple[flo
     return sum(one.seconds for one in listed), sum(one.bytes for one in listed)
 
 
+def together(steps: Iterable[Step], seconds: Mapping[str, float], cores: int) -> float:
+    """Seconds until all steps are done, side by side, roughly: the longest chain, or all work over the cores.
+
+    Args:
+        steps: in the plan's order.
+        seconds: of each step by itself, by name.
+        cores: that steps run on at once.
+    """
+    chains: dict[str, float] = {}
+    work = 0.0
+    for step in steps:
+        own = seconds[step.name]
+        chain = own + max((chains.get(marker, 0.0) for marker in step.needs), default=0.0)
+        chains |= dict.fromkeys(step.markers, chain)
+        work += own * min(step.resources.cores, cores)
+    return max([work / cores, *chains.values()])
+
+
 def _of_step(plan: Plan, step: Step, records: Sequence[Mapping[str, Any]], rates: Mapping[str, Any]) -> Estimate:
     start = float(rates[step.kind]["start"])
     same = [one for one in records if (one["step"], one["key"]) == (step.name, step.key)]
@@ -68,6 +86,7 @@ def _of_step(plan: Plan, step: Step, records: Sequence[Mapping[str, Any]], rates
     if loads_model and (step.resources.gpus or not step.parameters):
         return Estimate(step.resources.hours * 3600, step.bytes, "limit")
     scale = max(1.0, step.parameters / float(rates["parameters"])) if loads_model else 1.0
+    scale *= float(rates["on_one_core"]) if step.resources.cores == 1 else 1.0
     seconds = scale * (start + float(rates[step.kind]["row"]) * step.rows)
     return Estimate(min(seconds, step.resources.hours * 3600), step.bytes, "rough")
 

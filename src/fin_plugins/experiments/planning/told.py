@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from fin_plugins.durations import duration
 from fin_plugins.experiments.config import Kind
-from fin_plugins.experiments.planning.estimate import Estimate, estimate, total
-from fin_plugins.experiments.running.progress import duration
+from fin_plugins.experiments.planning.estimate import Estimate, estimate, together, total
 from fin_plugins.experiments.steps import Plan, Step, of_kind
 
 _BASIS = {"measured": "", "rough": "*", "limit": "<"}
@@ -18,20 +18,24 @@ _NOTES = {
 _NO_SIZE = "disk: without what is trained and merged from models that are not on this machine yet"
 
 
-def told(plan: Plan, as_json: bool = False, commands: bool = False) -> str:
+def told(plan: Plan, as_json: bool = False, commands: bool = False, cores: int | None = None) -> str:
     """The plan as text, or as JSON.
 
     Args:
         plan: the plan.
         as_json: JSON, every step with its command.
         commands: in the text, too, the command of each step.
+        cores: that steps run on at once; None: not known.
     """
     estimates = estimate(plan)
     to_do = plan.to_do()
+    until = together(to_do, {name: one.seconds for name, one in estimates.items()}, cores) if cores else None
     if as_json:
-        return json.dumps(_data(plan, to_do, estimates), indent=1, ensure_ascii=False)
+        return json.dumps(_data(plan, to_do, estimates, until), indent=1, ensure_ascii=False)
     lines = [f"{plan.name}: {len(to_do)} of {len(plan.steps)} steps to do, in {plan.work}", ""]
     lines += _table(plan, to_do, estimates)
+    if until and to_do:
+        lines += ["", f"done in about {duration(until)}, as steps run side by side on {cores} cores"]
     lines += ["", *(line for step in plan.steps for line in _step(step, step in to_do, estimates, commands))]
     notes = _notes(to_do, estimates)
     return "\n".join([*lines, *([""] if notes else []), *notes])
@@ -68,7 +72,7 @@ def _step(step: Step, is_open: bool, estimates: Mapping[str, Estimate], commands
     return [line, f"              {shlex.join(step.command)}"] if commands else [line]
 
 
-def _data(plan: Plan, to_do: Sequence[Step], estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+def _data(plan: Plan, to_do: Sequence[Step], estimates: Mapping[str, Estimate], until: float | None) -> dict[str, Any]:
     seconds, written = total(estimates, to_do)
     return {
         "name": plan.name,
@@ -77,6 +81,7 @@ def _data(plan: Plan, to_do: Sequence[Step], estimates: Mapping[str, Estimate]) 
         "engines": sum(step.engines for step in to_do),
         "rows": sum(step.rows for step in to_do),
         "seconds": round(seconds),
+        "seconds_side_by_side": None if until is None else round(until),
         "bytes": written,
         "steps": [{**_plain(step, estimates[step.name]), "done": step not in to_do} for step in plan.steps],
     }

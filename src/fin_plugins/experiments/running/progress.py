@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from fin_plugins.durations import duration
+from fin_plugins.experiments.planning.estimate import together
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.steps import Plan, Step
 
@@ -62,17 +64,10 @@ class Watch:
         return f"{len(self.done)}/{len(self.plan.steps)}"
 
     def left(self) -> float | None:
-        """Seconds left, roughly: the longest chain of open steps, or all their work over the cores; None: unknown."""
+        """Seconds left, roughly; None: unknown."""
         if any(step.name not in self._seconds for step in self._open):
             return None
-        chains: dict[str, float] = {}
-        work = 0.0
-        for step in self._open:
-            own = self._own(step)
-            chain = own + max((chains.get(marker, 0) for marker in step.needs), default=0)
-            chains |= dict.fromkeys(step.markers, chain)
-            work += own * min(step.resources.cores, self._cores)
-        return max([work / self._cores, *chains.values()])
+        return together(self._open, {step.name: self._own(step) for step in self._open}, self._cores)
 
     def said(self, name: str) -> str:
         """The last line of a step's log."""
@@ -113,14 +108,6 @@ def tail(plan: Plan, step: Step, count: int) -> list[str]:
         return []
     lines = [line.strip() for line in text.replace("\r", "\n").splitlines()]
     return [line for line in lines if line and not line.startswith("# 20")][-count:]
-
-
-def duration(seconds: float) -> str:
-    """A time in words, as exact as one needs it: `4.5 s`, `45 s`, `6 min`, `2 h 5 min`."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from fin_plugins.durations import duration
 from fin_plugins.experiments.running import state
-from fin_plugins.experiments.running.progress import duration
 from fin_plugins.experiments.steps import Plan, write_whole
 
 FILE, TABLE = "record.json", "record.md"

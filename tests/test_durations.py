@@ -1,0 +1,23 @@
+"""Times in words."""
+
+import pytest
+
+from fin_plugins.durations import duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (4.46, "4.5 s"),
+        (9.97, "10 s"),
+        (45, "45 s"),
+        (89, "89 s"),
+        (91, "2 min"),
+        (360, "6 min"),
+        (5380, "1 h 30 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_times_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
