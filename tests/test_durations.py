@@ -8,7 +8,8 @@ from fin_plugins.durations import duration
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, "0.0 s"),
+        (0, "0 s"),
+        (2, "2 s"),
         (4.46, "4.5 s"),
         (9.97, "10 s"),
         (45, "45 s"),
