@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from lm_eval.models.huggingface import HFLM
 from peft import LoraConfig, get_peft_model
+from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from fin_plugins.errors import FinError
@@ -108,6 +109,16 @@ def test_adapters_are_computed_in_the_dtype_of_the_base(base: Path, adapters: di
         ours.use_adapter(adapters[name])
         assert {str(weight.dtype) for weight in ours.model.parameters()} == {f"torch.{dtype}"}
     assert scores(ours) == scores(started)
+
+
+def test_the_head_s_weights_are_not_copied_for_each_document(base: Path, adapters: dict[str, Adapter]) -> None:
+    ours = FinHF(pretrained=str(base), device="cpu", batch_size=8)
+    ours.use_adapter(adapters["mlp"])
+    head = ours.model.get_output_embeddings()
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+        scores(ours)
+    shapes = [shape for event in seen.events() if event.name == "aten::bmm" for shape in event.input_shapes]
+    assert not [shape for shape in shapes if shape[0] > 1 and shape[1:] == [*head.weight.T.shape]]
 
 
 def test_an_adapter_of_another_base_is_refused(base: Path, tiny_models: dict[str, Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.documents import count_cut
 from fin_plugins.scoring.encoding import encode_all, encode_pairs
-from fin_plugins.scoring.hf_adapters import attach, cut_vocabulary, detach, in_base_dtype
+from fin_plugins.scoring.hf_adapters import attach, cut_vocabulary, detach, fold_head, in_base_dtype
 from fin_plugins.scoring.hf_replies import ReplyHF
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class FinHF(ReplyHF):
     def __init__(self, *arguments: Any, adapter_name: str = "", **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._model = in_base_dtype(self._model)
+        fold_head(self._model)
         self.truncated: dict[str, int] = {}
         """Documents whose prompt did not fit and was cut, by task."""
         self._base_parameters: int | None = None
