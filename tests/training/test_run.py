@@ -123,6 +123,14 @@ def test_a_bfloat16_base_is_merged_in_float32_and_rounded_once(model, tmp_path):
     assert (merged[f"{name}.weight"] == exact).float().mean() > 0.999
 
 
+def test_factors_are_trained_in_float32_whatever_the_base(model, tmp_path):
+    """Also behind a validation, which scores the model that is being trained."""
+    factors = load_file(run(model, tmp_path / "out", dtype="bfloat16").folder / "adapter_model.safetensors")
+    assert {weight.dtype for weight in factors.values()} == {torch.float32}
+    trained = [weight for name, weight in factors.items() if "lora_B" in name]  # A starts as numbers of bfloat16
+    assert all((weight != weight.bfloat16().float()).any() for weight in trained)
+
+
 def test_full_training_leaves_a_checkpoint(model, tmp_path):
     result = run(model, tmp_path / "full", method="full", learning_rate=1e-3, max_steps=2, validation="off", merge=True)
     assert result.merged is None  # it is whole already

@@ -36,7 +36,8 @@ class FinHF(ReplyHF):
 
     def __init__(self, *arguments: Any, adapter_name: str = "", **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._model = in_base_dtype(self._model)
+        if settings.get("peft"):  # not where a model is given, which may be one in training
+            self._model = in_base_dtype(self._model)
         fold_head(self._model)
         self.truncated: dict[str, int] = {}
         """Documents whose prompt did not fit and was cut, by task."""

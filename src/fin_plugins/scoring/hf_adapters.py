@@ -61,7 +61,11 @@ def fold_head(model: "PreTrainedModel | Any") -> None:
     """
     head = model.get_output_embeddings()
     if head is not None:
-        head.register_forward_pre_hook(lambda _head, inputs: (inputs[0].contiguous(), *inputs[1:]))
+        head.register_forward_pre_hook(_side_by_side)
+
+
+def _side_by_side(_head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].contiguous(), *inputs[1:])
 
 
 def detach(model: "PreTrainedModel | Any") -> None:
