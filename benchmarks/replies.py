@@ -46,6 +46,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="*", default=[8], help="batch sizes (default 8)")
     parser.add_argument("--documents", type=int, default=48, help="documents a task (default 48)")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--adapter", help="folder of a LoRA adapter of the demo model, which all ways then use")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--mirror", type=Path, default=os.environ.get("FIN_TEST_MIRROR"), help="raw data")
@@ -59,7 +60,7 @@ def _measure(options: argparse.Namespace) -> dict[tuple[str, int], list[dict[str
         for batch in options.batches:
             for way in options.ways:
                 job = {"way": way, "batch": batch, "documents": options.documents}
-                job |= {"device": options.device, "dtype": options.dtype}
+                job |= {"device": options.device, "dtype": options.dtype, "adapter": options.adapter}
                 found.setdefault((way, batch), []).append(_run(job))
     return found
 
@@ -78,7 +79,9 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     from fin_plugins.tasks.requests import requests_of
 
     kind = HFLM if job["way"] == "hf" else FinHF
-    lm = kind(pretrained=str(demo_model()), dtype=job["dtype"], device=job["device"], batch_size=job["batch"])
+    adapter = {"peft": job["adapter"]} if job["adapter"] else {}
+    given = {"dtype": job["dtype"], "device": job["device"], "batch_size": job["batch"], **adapter}
+    lm = kind(pretrained=str(demo_model()), **given)
     clock = time.process_time if job["device"] == "cpu" else time.perf_counter
     first = {name: requests_of(lm, TASKS[0] + name, 1) for name in ("", "_gen")}
     _answer(lm, job["way"], first[""], first["_gen"])  # what is tried once in a model's life
@@ -102,7 +105,8 @@ def _answer(lm: Any, way: str, labels: list[Any], replies: list[Any]) -> list[st
 
 def _print_tables(options: argparse.Namespace, found: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
     rows = f"{options.documents} {os.environ['FIN_DATA']} rows"
-    print(f"\nSmolLM2-135M-Instruct, {options.dtype}, {rows} a task, ms a document\n")
+    model = f"SmolLM2-135M-Instruct{' and an adapter' if options.adapter else ''}"
+    print(f"\n{model}, {options.dtype}, {rows} a task, ms a document\n")
     row("way", "batch", *TASKS, "peak MiB")
     row(*["---"] * (len(TASKS) + 3))
     middle = {key: _medians(runs) for key, runs in found.items()}
