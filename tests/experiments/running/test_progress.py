@@ -39,7 +39,7 @@ def test_what_happens_is_said_once(tmp_path: Path) -> None:
     (tmp_path / plan.steps[1].log).write_text("# 2026-01-01 00:00 UTC: fin\nfin: error: no\n")
     state.clear(plan, plan.steps[1], state.RUNNING)
     state.write(plan, plan.steps[1], state.FAILED, {"why": "it ended with exit status 1", "seconds": 3})
-    assert watch.look() == ["left FAILED after 3.0 s: it ended with exit status 1: fin: error: no"]
+    assert watch.look() == ["left FAILED after 3 s: it ended with exit status 1: fin: error: no"]
     assert watch.look() == [] and watch.seen == {"first", "left"}
 
 
