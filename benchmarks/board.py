@@ -24,6 +24,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from measure import peak_of
+
 HERE = Path(__file__).resolve()
 CELL = "cell"
 
@@ -105,19 +107,18 @@ def _board(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 def _timed(found: dict[str, Any], part: str, work: Callable[[], Any]) -> Any:
     wall, cpu = time.perf_counter(), _cpu()
     done = work()
-    found[part] = {"wall": time.perf_counter() - wall, "cpu": _cpu() - cpu, "mib": _peak(), "children": _children()}
+    found[part] = {
+        "wall": time.perf_counter() - wall,
+        "cpu": _cpu() - cpu,
+        "mib": peak_of(os.getpid()),
+        "children": _children(),
+    }
     return done
 
 
 def _cpu() -> float:
     own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
-
-
-def _peak() -> float:
-    """MiB; the kernel's own mark, which, unlike `ru_maxrss`, does not count what the parent had at the fork."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def _children() -> float:

@@ -17,6 +17,13 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+}
+"""For commands that load models: nothing is downloaded, and vLLM on a CPU takes all cores and 2 GiB for its cache."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +110,16 @@ def peak() -> float:
     import psutil
 
     me = psutil.Process()
-    return sum(_peak(process.pid) for process in [me, *me.children(recursive=True)]) / 1024
+    return sum(peak_of(process.pid) for process in [me, *me.children(recursive=True)])
 
 
-def _peak(pid: int) -> int:
+def peak_of(pid: int) -> float:
+    """Peak resident memory of a process, MiB: the kernel's own mark.
+
+    Unlike `ru_maxrss` it does not count what the parent had at the fork.
+    """
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def row(*cells: object) -> None:

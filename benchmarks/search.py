@@ -26,19 +26,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from measure import BIN, row, row_source, run
+from measure import BIN, QUIET, row, row_source, run
 from merge_models import make_adapter
 
 from fin_plugins.demo.model import demo_model
 
 VALIDATION = Path(__file__).resolve().parents[1] / "scripts" / "validation"
 TASKS = {"fomc": "fin_fomc", "fpb": "fin_fpb"}
-QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "VLLM_CPU_KVCACHE_SPACE": "2",
-    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
-}
 VLLM = {"enforce_eager": True, "max_model_len": 2048}
 OURS = ("fin_hf", "fin_vllm")
 LINE = re.compile(r"\d+ of \d+: seen")

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import BIN, row_source
+from measure import BIN, QUIET, row_source
 
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -32,8 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fin-bench-") as folder:
         scratch = Path(folder)
-        env = {**os.environ, **row_source(options.mirror, scratch), "HF_HUB_OFFLINE": "1"}
-        env |= {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "TOKENIZERS_PARALLELISM": "false"}
+        env = {**os.environ, **QUIET, **row_source(options.mirror, scratch)}
         model, adapters = _adapters(scratch, options.adapters)
         base = {"pretrained": str(model), "dtype": "bfloat16", "max_model_len": 2048, "enforce_eager": True}
         common = ["--tasks", options.tasks, "--limit", options.limit, "--batch_size", "auto", "--apply_chat_template"]
