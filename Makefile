@@ -16,7 +16,7 @@ setup: $(READY) ## set up .venv (the other targets do it by themselves)
 demo: $(READY) ## the main job: lm_eval --tasks fin_unseen with a real model and vLLM on embedded rows
 	@$(BIN)/fin demo
 
-loop: $(READY) ## the paper's shape at 135M on real rows: train, merge, score, board (two hours on two cores)
+loop: $(READY) ## the paper's shape at 135M on real rows: train, merge, score, board (80 minutes on two cores)
 	@$(BIN)/fin run smollm2
 
 lint: $(READY) ## ruff and mypy

@@ -54,14 +54,23 @@ def test_time_left_is_the_longest_chain_or_all_work_over_the_cores(tmp_path: Pat
     assert Watch(plan, SECONDS, 4).left() == pytest.approx(10 + 100 + 30)
     assert Watch(plan, SECONDS, 1).left() == pytest.approx(10 + 100 + 20 + 30)
     assert Watch(plan, {"first": 1.0}, 4).left() is None  # nothing is known of the others
+
+
+def test_time_left_follows_the_pace_of_the_steps_that_ended(tmp_path: Path) -> None:
+    plan = diamond(tmp_path)
     watch = Watch(plan, SECONDS, 4)
-    finish(plan, plan.steps[0], 20)  # twice as long as expected: so will the others take
+    finish(plan, plan.steps[0], 20)  # twice as long as expected, but it is a short one of many
     start(plan, plan.steps[1], ago=50)
     watch.look()
-    assert watch.left() == pytest.approx(150 + 60, abs=1)
+    pace = (20 + 150) / (10 + 150)
+    assert watch.left() == pytest.approx(100 * pace - 50 + 30 * pace, abs=1)
     start(plan, plan.steps[1], ago=1000)
     watch.look()
-    assert watch.left() == pytest.approx(100 + 60, abs=1)
+    assert watch.left() == pytest.approx(100 + 30 * pace, abs=1)
+    finish(plan, plan.steps[1], 1000)
+    finish(plan, plan.steps[2], 20)
+    watch.look()
+    assert watch.left() == pytest.approx(30 * (20 + 1000 + 20 + 30) / (10 + 100 + 20 + 30), abs=1)
 
 
 def test_the_last_line_of_a_log(tmp_path: Path) -> None:

@@ -75,10 +75,15 @@ class Watch:
         return last_line(self.plan, step)
 
     def _own(self, step: Step) -> float:
-        """What is left of a step, by how much longer others took than expected; one that goes on has some left."""
-        whole = self._seconds[step.name] * (self._took / self._expected if self._expected else 1)
+        """What is left of a step, at the pace of those that ended; one that goes on has some left."""
+        whole = self._seconds[step.name] * self._pace()
         since = time.time() - self.running[step.name]["started"] if step.name in self.running else 0.0
         return max(whole - since, _SOME * since)
+
+    def _pace(self) -> float:
+        """Times as long as expected. Steps to come count as expected, so that the first to end turn little."""
+        to_come = sum(self._seconds[step.name] for step in self._open)
+        return (self._took + to_come) / ((self._expected + to_come) or 1)
 
     def _count(self, step: Step) -> str:
         told = state.read_json(self.plan.work / step.markers[0])
