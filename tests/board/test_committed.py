@@ -12,7 +12,9 @@ from tests.conftest import ROOT
 LEADERBOARD = ROOT / "leaderboard"
 
 
-@pytest.mark.parametrize(("board", "results"), [(".", ["results"]), ("seed_43", ["results/smollm2", "seed_43/results"])])
+@pytest.mark.parametrize(
+    ("board", "results"), [(".", ["results"]), ("seed_43", ["results/smollm2", "seed_43/results"])]
+)
 def test_it_can_be_made_again(tmp_path: Path, board: str, results: list[str]) -> None:
     words = ["board", *(str(LEADERBOARD / folder) for folder in results), "--out", str(tmp_path)]
     words += ["--baseline", "smollm2", "--reference", "multi"]
