@@ -67,16 +67,17 @@ class Watch:
         """Seconds left, roughly; None: unknown."""
         if any(step.name not in self._seconds for step in self._open):
             return None
-        return together(self._open, {step.name: self._own(step) for step in self._open}, self._cores)
+        pace = self._pace()
+        return together(self._open, {step.name: self._own(step, pace) for step in self._open}, self._cores)
 
     def said(self, name: str) -> str:
         """The last line of a step's log."""
         step = next(step for step in self.plan.steps if step.name == name)
         return last_line(self.plan, step)
 
-    def _own(self, step: Step) -> float:
+    def _own(self, step: Step, pace: float) -> float:
         """What is left of a step, at the pace of those that ended; one that goes on has some left."""
-        whole = self._seconds[step.name] * self._pace()
+        whole = self._seconds[step.name] * pace
         since = time.time() - self.running[step.name]["started"] if step.name in self.running else 0.0
         return max(whole - since, _SOME * since)
 
