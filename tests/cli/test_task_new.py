@@ -52,7 +52,7 @@ def test_flags_say_everything(folder: Path) -> None:
         "train 28, validation 4, test 8",
     ):
         assert line in shown.output
-    assert "fin eval --tasks mine,mine_gen --include_path . --model hf" in shown.output
+    assert "fin eval --tasks mine,mine_gen --include_path . --model fin_hf" in shown.output
     choice, reply = task(), task("mine_gen")
     assert choice.config.metadata["fin"]["seen"] is True
     assert choice.config.dataset_kwargs["labels"] == {"0": "bad", "1": "good"}

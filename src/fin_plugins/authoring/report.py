@@ -11,12 +11,12 @@ from fin_plugins.authoring.plan import Plan
 def _next(files: Sequence[Path]) -> dict[str, str]:
     file, name, folder = shlex.quote(str(files[0])), files[0].stem, shlex.quote(str(files[0].parent))
     rest = f"--tasks {name},{files[1].stem} --include_path {folder}"
-    model = "--model hf --model_args pretrained=MODEL --output_path results/ --log_samples"
+    model = "--model_args pretrained=MODEL --apply_chat_template --output_path results/ --log_samples"
     return {
         "look for mistakes": f"fin task check {file}",
         "see the prompt": f"fin task show {file}",
-        "score a model": f"fin eval {rest} {model}",
-        "the same with lm-eval alone": f"lm_eval {rest} {model}",
+        "score a model": f"fin eval {rest} --model fin_hf {model}",
+        "the same with lm-eval alone": f"lm_eval {rest} --model hf {model}",
         "the board": "fin board results/ --out board/",
     }
 

@@ -33,6 +33,7 @@ def command(arguments: tuple[str, ...]) -> None:
       --any-base            accept an adapter whose recorded base model is another
       --prune               stop at a document's decision: same answer, fewer steps; the other labels get a bound
                             (fin_vllm; refused where a metric needs every label's score)
+      --verbose             show the log lines and bars of lm-eval, transformers and vLLM too (any --model)
       --written NAME=FILE   list in FILE, as JSON, which files hold the results of the model NAME (`base`, or an
                             adapter's name), whether written now or before; `fin board FILE` reads it; repeatable
 
@@ -47,6 +48,11 @@ def command(arguments: tuple[str, ...]) -> None:
     if set(arguments) & {"-h", "--help"} and not set(arguments) & {"ls", "validate"}:
         click.echo(click.get_current_context().get_help())
         click.echo("\nAll other arguments are lm-eval's own:\n")
+    from fin_plugins.evaluation.quiet_logs import silence_libraries
+
+    if "--verbose" not in arguments:
+        silence_libraries()
+    arguments = tuple(argument for argument in arguments if argument != "--verbose")
     from fin_plugins.evaluation.command import MODELS, model_of, read, split
     from fin_plugins.tasks.harness import run_lm_eval
 

@@ -29,5 +29,8 @@ def command() -> None:
     From a labelled file to a score:
       fin task new my_task --data rows.csv --text headline --label sentiment
       fin task check my_task.yaml
-      fin eval --tasks my_task --include_path . --model hf --model_args pretrained=MODEL
+      fin eval --tasks my_task --include_path . --model fin_hf --model_args pretrained=MODEL --apply_chat_template
+
+    \b
+    Leave --apply_chat_template out for a base model (one without a chat template).
     """  # noqa: D301 - click wants the character itself

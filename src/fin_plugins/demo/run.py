@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # by default vLLM leaves one core idle: half of a two-core machine
     "VLLM_LOGGING_LEVEL": "WARNING",
+    "LMEVAL_LOG_LEVEL": "ERROR",  # its warnings repeat for every task; its bars and tables stay
+    "TQDM_DISABLE": "1",  # hides "Building contexts"; lm-eval's bar of requests is shown all the same
 }
 
 
@@ -45,6 +47,20 @@ def run_demo(engine: str, tasks: str, output: Path) -> list[Path]:
     if not files:
         raise FinError(f"lm_eval wrote no result file under {output}: is the folder writable?")
     return files
+
+
+def make_board(results: Path) -> Path:
+    """Make the board of the demo's results beside them and return its page.
+
+    Raises:
+        FinError: the board cannot be made.
+    """
+    folder = results.with_name(f"{results.name}-board")
+    command = [str(Path(sys.executable).with_name("fin")), "board", str(results), "--out", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise FinError(f"the results are written, but no board could be made of them: {made.stderr.strip()}")
+    return folder / "index.html"
 
 
 def lm_eval_command(engine: str, model: Path, tasks: str, output: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from fin_plugins.evaluation.quiet_logs import quiet_git
 from fin_plugins.evaluation.stored import StoredLM
 from fin_plugins.evaluation.units import Model
 from fin_plugins.tasks.harness import task_errors_in_one_line
@@ -58,34 +59,35 @@ def evaluate(settings: Any, model: Model, lm: StoredLM, tasks: Tasks) -> tuple[d
     lm.expect(tasks.by_name)
     tracker = EvaluationTracker()
     seeds = settings.seed or (None,) * 4
-    results = simple_evaluate(
-        model=lm,
-        model_args=model.arguments,
-        tasks=settings.tasks,
-        num_fewshot=settings.num_fewshot,
-        batch_size=settings.batch_size,
-        max_batch_size=settings.max_batch_size,
-        device=settings.device,
-        limit=settings.limit,
-        samples=settings.samples,
-        check_integrity=settings.check_integrity,
-        write_out=settings.write_out,
-        log_samples=settings.log_samples,
-        evaluation_tracker=tracker,
-        system_instruction=settings.system_instruction,
-        apply_chat_template=settings.apply_chat_template,
-        fewshot_as_multiturn=settings.fewshot_as_multiturn,
-        gen_kwargs=settings.gen_kwargs,
-        task_manager=tasks,
-        verbosity=settings.verbosity,
-        predict_only=settings.predict_only,
-        random_seed=seeds[0],
-        numpy_random_seed=seeds[1],
-        torch_random_seed=seeds[2],
-        fewshot_random_seed=seeds[3],
-        confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
-        metadata=settings.metadata,
-    )
+    with quiet_git():
+        results = simple_evaluate(
+            model=lm,
+            model_args=model.arguments,
+            tasks=settings.tasks,
+            num_fewshot=settings.num_fewshot,
+            batch_size=settings.batch_size,
+            max_batch_size=settings.max_batch_size,
+            device=settings.device,
+            limit=settings.limit,
+            samples=settings.samples,
+            check_integrity=settings.check_integrity,
+            write_out=settings.write_out,
+            log_samples=settings.log_samples,
+            evaluation_tracker=tracker,
+            system_instruction=settings.system_instruction,
+            apply_chat_template=settings.apply_chat_template,
+            fewshot_as_multiturn=settings.fewshot_as_multiturn,
+            gen_kwargs=settings.gen_kwargs,
+            task_manager=tasks,
+            verbosity=settings.verbosity,
+            predict_only=settings.predict_only,
+            random_seed=seeds[0],
+            numpy_random_seed=seeds[1],
+            torch_random_seed=seeds[2],
+            fewshot_random_seed=seeds[3],
+            confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
+            metadata=settings.metadata,
+        )
     # A model that lm-eval is handed as an object is filed under its class: here it is the one that was asked for.
     results["config"]["model"] = tracker.general_config_tracker.model_source = settings.model
     samples = results.pop("samples", None)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.progress import say
 
 Pair = tuple[list[int], list[int]]
 
@@ -57,6 +58,20 @@ def check_prompts(task_name: str, requests: Iterable[Request], lm: Encoder) -> N
         if kind not in seen:
             seen.add(kind)
             check_labels(task_name, context, labels, lm._encode_pair)
+
+
+def say_missing_template(tokenizer: Any, applied: bool | str) -> None:
+    """Warn where the tokenizer has a chat template and the prompts are not put into it.
+
+    Args:
+        tokenizer: transformers' tokenizer of the model.
+        applied: lm-eval's `apply_chat_template`: False, True, or a template's name.
+    """
+    if getattr(tokenizer, "chat_template", None) and not applied:
+        say(
+            "WARNING: the tokenizer has a chat template, and --apply_chat_template is off: an instruction-tuned model "
+            "then sees a prompt that it was not trained on. Add the flag; leave it out for a base model only"
+        )
 
 
 def check_bos(prompt_tokens: Sequence[int], tokenizer: Any) -> None:

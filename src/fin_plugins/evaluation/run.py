@@ -1,5 +1,6 @@
 """`fin eval` on our model classes: the base and every adapter through lm-eval, on one engine, started at most once."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from fin_plugins.evaluation import identity
 from fin_plugins.evaluation.adapter_checks import check_adapters
 from fin_plugins.evaluation.base_match import check_base
 from fin_plugins.evaluation.command import Command
+from fin_plugins.evaluation.comparison import comparison_table
 from fin_plugins.evaluation.engine import Engine, default_engine
 from fin_plugins.evaluation.evaluate import Tasks, evaluate, show
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.outputs import Outputs, fingerprint, write_list
-from fin_plugins.evaluation.preflight import check_prompts
+from fin_plugins.evaluation.preflight import check_prompts, say_missing_template
 from fin_plugins.evaluation.probe import probe_tokens
 from fin_plugins.evaluation.progress import say
 from fin_plugins.evaluation.prompts import NoEngine, PromptLM
@@ -60,6 +62,7 @@ class Evaluation:
             say("no --output_path: nothing is kept, and a run that is stopped has to start anew")
         self.store = Store(self.outputs.root / FOLDER if self.outputs else None)
         self._prompts_checked: set[str] = set()
+        self._results: dict[str, dict[str, Any]] = {}
 
     def run(self) -> list[Path]:
         """Evaluate model after model."""
@@ -69,7 +72,11 @@ class Evaluation:
         if self.command.prune:
             check_prune(self.tasks.by_name, self.command.settings.model)
         self.progress = Progress(len(models) * len(self.tasks.by_name))
+        names = ", ".join(model.name for model in models)
+        say(f"{self.command.settings.model}, models: {names}; tasks: {', '.join(self.tasks.by_name)}")
         prompts = self._prompts()
+        if prompts:
+            say_missing_template(prompts.tokenizer, self.command.settings.apply_chat_template)
         if self.command.verify and not all(self.store.verified(digest(model.made_with)) for model in models):
             self._start_engine(models, prompts)
         files: list[Path] = []
@@ -81,7 +88,16 @@ class Evaluation:
                 except NoEngine:
                     self._start_engine(models[index:], prompts)
             files += self._evaluate(model, self.engine.object)
+        self._show_comparison()
         return files
+
+    def _show_comparison(self) -> None:
+        """After several models: their main figures side by side, and how to make a board of them."""
+        if len(self._results) > 1:
+            print(f"{comparison_table(self._results)}\n", flush=True)
+        if self.outputs:
+            board = shlex.join(["fin", "board", str(self.outputs.root), "--out", f"{self.outputs.root}-board"])
+            say(f"intervals, paired tests and a page: {board}")
 
     def _models(self) -> list[Model]:
         settings = self.command.settings
@@ -165,6 +181,7 @@ class Evaluation:
         self.progress.done += len(self.tasks.by_name)
         files = self._save(model, results, samples, tracker)
         show(settings, model, results)
+        self._results[model.name] = results
         return files
 
     def _save(self, model: Model, results: dict[str, Any], samples: Any, tracker: Any) -> list[Path]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.evaluation.along import Along, requests_of
+from fin_plugins.evaluation.display import document_progress
 from fin_plugins.evaluation.facade import Facade
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.progress import say
@@ -126,7 +127,8 @@ class StoredLM(Facade):
         why = self._store.why_missing(self._model.name, task, kind, self._model.made_with)
         documents = len({request.doc_id for request in requests})
         note = f" (stored answers not used, changed since: {', '.join(why)})" if why else ""
-        self._say(self._line(task, f"{documents} documents{note}"))
+        label = self._line(task)
+        self._say(f"{label}: {documents} documents{note}")
         if not self._in_use:
             self._engine.use_adapter(self._model.adapter)
             self._engine.prune = self._settings.prune
@@ -134,7 +136,9 @@ class StoredLM(Facade):
             if self._along.offered:
                 self._expect_replies()
         cut_before = self._engine.truncated.get(task, 0)
-        answers = getattr(self._engine, kind)(requests)
+        with document_progress(label, documents, len(requests)) as self._engine.on_answers:
+            answers = getattr(self._engine, kind)(requests)
+        self._engine.on_answers = None
         cut = self._engine.truncated.get(task, 0) - cut_before
         unit = Unit(self._model.name, task, kind, list(answers), documents, cut, self._about_engine())
         return self._store.write(key, unit, self._model.made_with)
@@ -156,7 +160,7 @@ class StoredLM(Facade):
         self.units[f"{unit.task} {unit.kind}"] = key
         self._about = unit.about
         if from_store:
-            self._say(self._line(unit.task, "from the store"))
+            self._say(f"{self._line(unit.task)}: from the store")
         if unit.task not in self._counted:
             self._counted.add(unit.task)
             self._progress.done += 1
@@ -167,8 +171,8 @@ class StoredLM(Facade):
                 "fit and were cut (counted in the result file, config.fin.truncated); a larger max_model_len may help"
             )
 
-    def _line(self, task: str, what: str) -> str:
-        return f"[{self._progress.done + 1}/{self._progress.total}] {self._model.name} · {task}: {what}"
+    def _line(self, task: str) -> str:
+        return f"[{self._progress.done + 1}/{self._progress.total}] {self._model.name} · {task}"
 
     def tell(self) -> None:
         """Say what was held back: without an engine it is not known until the end whether all answers are there."""

@@ -91,11 +91,12 @@ class ReplyHF(TreeHF):
     def _write(self, prompts: Sequence[Prompt], disable_tqdm: bool) -> None:
         """Have the replies to all prompts written."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._written]
-        with tqdm(total=len(missing), disable=disable_tqdm or self.rank != 0 or not missing, desc="Replies") as bar:
+        hidden = disable_tqdm or self.rank != 0 or not missing or self.on_answers is not None
+        with tqdm(total=len(missing), disable=hidden, desc="Replies") as bar:
             for asked in dict.fromkeys(reply for _, reply in missing):
                 mine = {tokens: reply for tokens, reply in missing if reply == asked}
                 for _ in self._answers([Document(tokens, (), label_trie(())) for tokens in sorted(mine)], mine):
-                    bar.update()
+                    (self.on_answers or bar.update)(1)
 
     def _sort(self, requests: "Sequence[Instance]") -> tuple[dict[int, Prompt], dict[str, list[int]]]:
         """Tokens and settings of the requests that are answered our way, and the others by reason."""

@@ -1,7 +1,7 @@
 """lm-eval's `hf` with its scoring of tokens replaced by passes over whole label tries, wherever a model allows it."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -26,6 +26,8 @@ class TreeHF(HFLM):
     """Scores requests that share a context together; whatever does not fit goes lm-eval's own way, said once."""
 
     _model: Any
+    on_answers: Callable[[int], None] | None = None
+    """Takes the number of requests just answered, in place of a bar of this class; None for the bar."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -43,12 +45,13 @@ class TreeHF(HFLM):
         plan = self._plan(requests)
         answers: dict[int, tuple[float, bool]] = {}
         total = sum(len(document.requests) for document in plan.documents)
-        with tqdm(total=total, disable=disable_tqdm or self.rank != 0 or not total, desc="Scoring labels") as bar:
+        hidden = disable_tqdm or self.rank != 0 or not total or self.on_answers is not None
+        with tqdm(total=total, disable=hidden, desc="Scoring labels") as bar:
             for document, found in self._answers(plan.documents, {}):
                 for index, answer in zip(document.requests, found.scores(document.trie), strict=True):
                     answers[index] = answer
                     self.cache_hook.add_partial("loglikelihood", requests[index][0], answer)
-                bar.update(len(document.requests))
+                (self.on_answers or bar.update)(len(document.requests))
         for reason, indices in plan.leftover.items():
             self._say_once(len(indices), reason)
             rest = [requests[index] for index in indices]

@@ -7,7 +7,7 @@ each inner node, whose prompt is the document's own, already in the cache.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,8 @@ class FinVLLM(VLLM):
     supports_prune = True
     prune = False
     """Stop a walk as soon as the decision is certain; set by `fin eval --prune`, which looks at the metrics first."""
+    on_answers: Callable[[int], None] | None = None
+    """Takes the number of requests just answered, in place of a bar of this class; None for the bar."""
 
     def __init__(self, pretrained: str, *, peft: str | None = None, adapter_name: str = "", **arguments: Any) -> None:
         if peft is not None:
@@ -118,14 +120,15 @@ class FinVLLM(VLLM):
             return super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
         plan = plan_documents(requests, self._room, self._cost)
         answers: dict[int, tuple[float, bool | None]] = {}
-        with tqdm(total=len(requests), disable=disable_tqdm, desc="Scoring labels") as bar:
+        hidden = disable_tqdm or self.on_answers is not None
+        with tqdm(total=len(requests), disable=hidden, desc="Scoring labels") as bar:
             for chunk in self._chunks(plan.documents):
                 for document, scores in zip(chunk, self._score(chunk), strict=True):
                     for index, score in zip(document.requests, scores, strict=True):
                         answers[index] = (score.loglikelihood, score.greedy)
                         if score.greedy is not None:
                             self.cache_hook.add_partial("loglikelihood", requests[index][0], answers[index])
-                    bar.update(len(document.requests))
+                    (self.on_answers or bar.update)(len(document.requests))
         for reason, indices in plan.leftover.items():
             self._say_once(f"{len(indices)} requests go lm-eval's own way, one pass a choice: {reason}")
             theirs = super()._loglikelihood_tokens([requests[index] for index in indices], disable_tqdm=disable_tqdm)
