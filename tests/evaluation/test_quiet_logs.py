@@ -10,6 +10,9 @@ import pytest
 from tests.evaluation.making import adapter
 
 NOISE = (
+    *("Custom kwargs", "fatal:", "Building contexts", "it/s]"),
+    *("Setting random seed", "Selected tasks", "appears to be"),
+)
     "Custom kwargs",
     "fatal:",
     "Building contexts",
