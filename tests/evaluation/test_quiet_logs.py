@@ -13,14 +13,6 @@ NOISE = (
     *("Custom kwargs", "fatal:", "Building contexts", "it/s]"),
     *("Setting random seed", "Selected tasks", "appears to be"),
 )
-    "Custom kwargs",
-    "fatal:",
-    "Building contexts",
-    "it/s]",
-    "Setting random seed",
-    "Selected tasks",
-    "appears to be",
-)
 
 
 @pytest.fixture(scope="module")
