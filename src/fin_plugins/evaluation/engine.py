@@ -21,6 +21,7 @@ class Engine:
 
     def start(self) -> Any:
         """Make it, and say so in a line that can be counted."""
+        say("starting the engine")
         began = time.monotonic()
         self.object = self.make()
         self.starts += 1

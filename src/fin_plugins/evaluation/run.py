@@ -94,7 +94,7 @@ class Evaluation:
     def _show_comparison(self) -> None:
         """After several models: their main figures side by side, and how to make a board of them."""
         if len(self._results) > 1:
-            print(f"{comparison_table(self._results)}\n", flush=True)
+            print(f"All models, shares in % ± standard error:\n{comparison_table(self._results)}\n", flush=True)
         if self.outputs:
             board = shlex.join(["fin", "board", str(self.outputs.root), "--out", f"{self.outputs.root}-board"])
             say(f"intervals, paired tests and a page: {board}")
