@@ -18,7 +18,7 @@ from fin_plugins.board.reading.names import Chosen, altered, show_names
 from fin_plugins.board.reading.raw import Answered, Raw, Record, Run
 from fin_plugins.board.reading.results import raw_of, run_of
 from fin_plugins.board.reading.samples import read_samples
-from fin_plugins.board.reading.values import NoLabels, Unusable, read_json
+from fin_plugins.board.reading.values import NoLabels, Unusable, read_object
 
 _MUCH = 100_000_000  # bytes of samples: a second or two of one core, which starting processes takes as well
 _PROCESSES = 8
@@ -93,7 +93,7 @@ def _read_runs(files: Sequence[RunFiles], with_documents: bool) -> Iterable[tupl
 
 def _read_run(files: RunFiles, with_documents: bool) -> tuple[list[Record], list[Problem]]:
     try:
-        data = read_json(files.result)
+        data = read_object(files.result)
         run = run_of(data, files)
     except Unusable as error:
         return [], [Problem(files.shown, f"{error}: the whole run was left out", error.is_error)]
