@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
+from fin_plugins.board.model import Board, Cell, Estimate, Problem
 from fin_plugins.board.reading import read_results
 from fin_plugins.board.reading.lines import objects
 from fin_plugins.board.reading.read import UNFORESEEN
-from fin_plugins.board.reading.values import Unusable
+from fin_plugins.board.reading.values import MAX_RESULT, Unusable
+from fin_plugins.board.rendering.latex import latex
+from fin_plugins.board.rendering.markdown import markdown
+from fin_plugins.board.rendering.plain import plain
+from fin_plugins.board.rendering.tables import table
+from fin_plugins.board.statistics import board_of
 from fin_plugins.cli.main import fin
 
 STAMP = "2026-01-02T03-04-05.678901"
@@ -61,22 +67,26 @@ def write(folder: Path, run: Run, rows: list[Run] | None = None) -> Path:
     return folder / RESULT
 
 
-def board(out: Path, *paths: Path) -> Result:
-    return CliRunner().invoke(fin, ["board", *map(str, paths), "--out", str(out)])
+def board(*paths: Path) -> Board:
+    """The board, with everything but the page rendered: that takes the longest."""
+    made = board_of(read_results(paths), draws=20)
+    assert not any(UNFORESEEN in problem.message for problem in made.problems)
+    for render in (markdown, plain, table, latex):
+        assert render(made)
+    return made
 
 
-def check_the_rest_is_made(tmp_path: Path, bad: str, *paths: Path) -> Result:
-    """The board of what is good beside something bad, which is named."""
+def check_the_rest_is_made(tmp_path: Path, bad: str, *paths: Path) -> tuple[Board, Problem]:
+    """The board of what is good beside something bad, and what it says of that."""
     write(tmp_path / "runs" / "good", result("good-model"), lines())
-    done = board(tmp_path / "board", *(paths or [tmp_path / "runs"]), *([tmp_path / "runs"] if paths else []))
-    assert done.exit_code in (0, 1) and isinstance(done.exception, SystemExit | None), done.exception
-    assert UNFORESEEN not in done.output
-    data = json.loads((tmp_path / "board" / "board.json").read_text())
-    whole = {cell["model"]: cell["figures"]["acc"]["low"] is not None for cell in data["cells"]}
-    assert whole["good-model"]
-    assert bad in done.output
-    assert any(bad in problem["file"] for problem in data["problems"])
-    return done
+    made = board(*paths, tmp_path / "runs") if paths else board(tmp_path / "runs")
+    assert cells(made)["good-model"].figures["acc"].low is not None
+    (problem,) = (one for one in made.problems if bad in one.file)
+    return made, problem
+
+
+def cells(made: Board) -> dict[str, Cell]:
+    return {model: cell for (_, model), cell in made.cells.items()}
 
 
 def device(file: Path) -> None:
@@ -88,8 +98,9 @@ def loop(file: Path) -> None:
 
 
 def sparse(file: Path) -> None:
+    """One line without an end, beyond the limit of a result file."""
     with file.open("wb") as stream:
-        stream.truncate(2 << 30)
+        stream.truncate(MAX_RESULT + 1)
 
 
 def deep(file: Path) -> None:
@@ -110,7 +121,7 @@ def test_a_bad_result_file(make: Callable[[Path], object], tmp_path: Path) -> No
     make(tmp_path / "runs" / "bad" / RESULT)
     if make is Path.mkdir:
         write(tmp_path / "runs" / "good", result("good-model"))
-        assert board(tmp_path / "board", tmp_path / "runs").exit_code == 0
+        assert cells(board(tmp_path / "runs"))["good-model"]
     else:
         check_the_rest_is_made(tmp_path, f"bad/{RESULT}")
 
@@ -126,10 +137,8 @@ def test_a_bad_file_that_is_given_by_name(name: str, make: Callable[[Path], obje
 def test_a_bad_sample_file_costs_the_intervals_of_its_task(make: Callable[[Path], object], tmp_path: Path) -> None:
     write(tmp_path / "runs" / "bad", result("bad-model"))
     make(tmp_path / "runs" / "bad" / SAMPLES)
-    check_the_rest_is_made(tmp_path, f"bad/{SAMPLES}")
-    data = json.loads((tmp_path / "board" / "board.json").read_text())
-    (cell,) = (cell for cell in data["cells"] if cell["model"] == "bad-model")
-    assert cell["figures"]["acc"] == {"value": 0.75, "low": None, "high": None}
+    made, _ = check_the_rest_is_made(tmp_path, f"bad/{SAMPLES}")
+    assert cells(made)["bad-model"].figures["acc"] == Estimate(0.75, None, None)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +156,8 @@ def test_a_list_that_is_none(content: Run, tmp_path: Path) -> None:
 def test_a_date_that_is_none(stamp: str, date: Any, tmp_path: Path) -> None:
     file = write(tmp_path / "runs" / "bad", result("bad-model", date=date))
     file.rename(file.with_name(f"results_{stamp}.json"))
-    check_the_rest_is_made(tmp_path, f"results_{stamp}.json")
-    data = json.loads((tmp_path / "board" / "board.json").read_text())
-    assert {cell["model"] for cell in data["cells"]} == {"good-model", "bad-model"}
+    made, problem = check_the_rest_is_made(tmp_path, f"bad/results_{stamp}.json")
+    assert "date" in problem.message and cells(made).keys() == {"good-model", "bad-model"}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), "nan"])
@@ -157,10 +165,9 @@ def test_a_date_that_is_none(stamp: str, date: Any, tmp_path: Path) -> None:
 def test_a_figure_that_is_not_finite_is_a_disagreement(metric: str, value: Any, tmp_path: Path) -> None:
     figures = {"acc,none": 0.75, "acc_stderr,none": float("nan"), metric: value}
     write(tmp_path / "runs" / "bad", result("bad-model", results={"mood": figures}), lines())
-    done = check_the_rest_is_made(tmp_path, f"bad/{RESULT}")
-    assert done.exit_code == 1 and "mood" in done.output and metric in done.output and "not finite" in done.output
-    data = json.loads((tmp_path / "board" / "board.json").read_text())
-    assert {cell["model"] for cell in data["cells"]} == {"good-model"}
+    made, problem = check_the_rest_is_made(tmp_path, f"bad/{RESULT}")
+    assert problem.is_error and all(word in problem.message for word in ("mood", metric, "not finite"))
+    assert cells(made).keys() == {"good-model"}
 
 
 @pytest.mark.parametrize("likelihood", ["nan", "inf"])
@@ -170,8 +177,9 @@ def test_a_likelihood_that_is_not_finite_is_a_disagreement(recorded: bool, likel
     for row in [] if recorded else rows:
         del row["macro_f1"]
     write(tmp_path / "runs" / "bad", result("bad-model"), rows)
-    done = check_the_rest_is_made(tmp_path, f"bad/{SAMPLES}")
-    assert done.exit_code == 1 and "not finite" in done.output and "mood" in done.output
+    made, problem = check_the_rest_is_made(tmp_path, f"bad/{SAMPLES}")
+    assert problem.is_error and "not finite" in problem.message and "mood" in problem.message
+    assert cells(made).keys() == {"good-model"}
 
 
 def test_a_label_that_cannot_be_is_no_disagreement(tmp_path: Path) -> None:
@@ -198,6 +206,18 @@ def test_labels_without_number_cost_the_intervals(tmp_path: Path) -> None:
     reading = read_results([tmp_path])
     (entry,) = reading.columns[0].entries
     assert entry.documents is None and any("5,002 labels" in note for note in entry.notes)
+
+
+def test_the_command_says_what_it_left_out_and_writes_the_rest(tmp_path: Path) -> None:
+    write(tmp_path / "good", result("good-model"), lines())
+    for make in (os.mkfifo, device, loop, sparse, deep, surrogate):
+        (tmp_path / make.__name__).mkdir()
+        make(tmp_path / make.__name__ / RESULT)
+    done = CliRunner().invoke(fin, ["board", str(tmp_path), "--out", str(tmp_path / "board")])
+    assert done.exit_code == 0, done.output
+    assert {file.name for file in (tmp_path / "board").iterdir()} > {"index.html", "board.json"}
+    for name in ("mkfifo", "device", "loop", "sparse", "deep", "surrogate"):
+        assert f"{name}/{RESULT}: " in done.output
 
 
 def test_lines_and_files_have_a_limit(tmp_path: Path) -> None:
