@@ -65,6 +65,8 @@ def test_papers_rows_stand_beside_tasks_of_theirs_only() -> None:
     rows = [Published("P", "zero-shot", figures, "table 1"), Published("Q", "tuned", {"fin_deal": {"acc": 1.0}}, "")]
     made = board_of(Reading((column(SKILLS, "fin_fpb"),), (), ()), published=rows, draws=50)
     assert [(one.model, one.figures) for one in made.published] == [("P", {"fin_fpb": {"acc": 0.5}})]
+    cut_alike = Published("P", "tuned", {"fin_fpb_paper": {"acc": 0.5}}, "")
+    assert board_of(Reading((column(SKILLS, "fin_fpb"),), (), ()), published=[cut_alike], draws=50).published
     own = board_of(Reading((column(SKILLS, "mood"),), (), ()), published=rows, draws=50)
     assert own.published == ()
 

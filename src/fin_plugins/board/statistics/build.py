@@ -61,7 +61,7 @@ def board_of(
         ranks=tuple(one for part in parts for one in part.ranks),
         contrasts=tuple(contrasts),
         forgetting=tuple(one for part in parts for one in part.forgetting),
-        published=of_tasks(published, {column.task for column in reading.columns}),
+        published=of_tasks(published, [column.task for column in reading.columns]),
         older=reading.older,
         problems=(*reading.problems, *(one for some in problems for one in some)),
         made_with=_made_with(draws, seed),
