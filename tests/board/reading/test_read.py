@@ -132,7 +132,7 @@ def test_samples_that_cannot_be_used_are_left_out_alone(damage: Any, said: str, 
     reading = read_results([tmp_path])
     left_out = "the samples were left out, the result stands without intervals"
     (message,) = messages(reading)
-    assert message.startswith(f"samples_fin_fomc_{STAMP}.jsonl: {said}") and message.endswith(f": {left_out}")
+    assert message.startswith(f"samples_fin_fomc_{STAMP}.jsonl: {said}") and left_out in message
     assert [one.entries[0].documents is None for one in reading.columns] == [True, False, False]
     assert "Its sample file cannot be used: no intervals." in reading.columns[0].entries[0].notes
 

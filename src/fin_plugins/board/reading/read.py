@@ -138,7 +138,11 @@ def _record(raw: Raw, with_documents: bool) -> tuple[list[Record], list[Problem]
     except Unusable as error:
         if error.is_error:
             return [], [Problem(shown, f"{_short(raw.name)}: {error}: the task was left out", True)]
-        problem = Problem(shown, f"{error}: the samples were left out, the result stands without intervals", False)
+        problem = Problem(
+            shown,
+            f"{error}: the samples were left out, the result stands without intervals (score again to have them)",
+            False,
+        )
         return [_without(raw, "Its sample file cannot be used: no intervals.")], [problem]
     return [Record(raw, answered, answered.rows, answered.prompts)], []
 

@@ -51,7 +51,9 @@ def read_object(file: Path) -> dict[str, Any]:
     try:
         return mapping(read_json(file, MAX_RESULT, mend_halves=True), "the file")
     except UnreadableFile as error:
-        raise Unusable(f"{error.reason}: from a killed run, or not a result file") from error
+        raise Unusable(
+            f"{error.reason}: from a killed run, or no result file (score again, or take it away)"
+        ) from error
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
