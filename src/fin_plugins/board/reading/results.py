@@ -125,7 +125,7 @@ def _reported(entry: dict[str, Any], run: Run) -> tuple[str, dict[str, float]]:
         Unusable: a figure is out of its range, or not finite.
     """
     if broken := [str(key) for key, value in entry.items() if _is_broken(str(key), value)]:
-        said = f"{', '.join(broken)[:80]} not finite, which comes of weights or scores that are no numbers"
+        said = f"figures that are not finite ({', '.join(broken)[:80]}), as of weights or scores that are no numbers"
         raise Unusable(f"{said}: score the model again", is_error=True)
     by_filter: dict[str, dict[str, float]] = {}
     for key, value in entry.items():
