@@ -2,11 +2,13 @@
 
     python benchmarks/board.py                                          # 2 GB of files in a temporary folder, minutes
     python benchmarks/board.py --models 5 --tasks 4 --documents 200     # seconds
+    python benchmarks/board.py --files 750                              # the same for 750 and 3,000 result files
     python benchmarks/board.py --labels 3 3 3 29 3 2 2 2                # label sets as large as the real tasks'
 
 Files are made up as lm-eval writes them (`board_files.py`); making them is not timed. All is measured in one process
 that does what `fin board --baseline --reference` does, and only that. The ratio: one model on one task, our figures
 with intervals against drawing documents again and calling scikit-learn, as `bootstrap.py` has it, in CPU seconds.
+With `--files N`: N and 4 N runs in one folder, one task of 20 documents each; what takes four times as long is linear.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from measure import peak_of
 
 HERE = Path(__file__).resolve()
 CELL = "cell"
+PARTS = ("reading", "statistics", "rendering")
 
 
 def main() -> None:
@@ -35,6 +38,9 @@ def main() -> None:
     options = _options()
     if options.side:
         print(json.dumps(_cell(options) if str(options.side) == CELL else _board(options.side, options)))
+        return
+    if options.files:
+        _print_files(options)
         return
     with tempfile.TemporaryDirectory(prefix="fin-bench-") as folder:
         files, size = _make(Path(folder) / "runs", options)
@@ -54,10 +60,30 @@ def _options() -> argparse.Namespace:
         "--labels", type=int, nargs="+", default=[3], help="sizes of the label sets, in turn (default 3)"
     )
     parser.add_argument("--draws", type=int, default=10_000, help="bootstrap draws (default 10,000)")
+    parser.add_argument("--files", type=int, metavar="N", help="measure N and 4 N result files in one folder")
     parser.add_argument("--side", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.files:
+        options.tasks, options.documents = 1, 20
     options.generated = options.tasks // 2 if options.generated is None else options.generated
     return options
+
+
+def _print_files(options: argparse.Namespace) -> None:
+    """A table of the parts for n and 4 n runs in one folder."""
+    many = (options.files, 4 * options.files)
+    print(f"| result files | reading | statistics | rendering | peak memory |\n|{'---:|' * 5}")
+    sides = []
+    for number in many:
+        with tempfile.TemporaryDirectory(prefix="fin-bench-") as folder:
+            options.models = number
+            _make(Path(folder) / "runs", options)
+            sides.append(_side(folder, "--models", str(number)))
+        parts = [sides[-1][part] for part in PARTS]
+        figures = [f"{part['cpu']:.1f} s" for part in parts]
+        print(f"| {number:,} | {' | '.join(figures)} | {parts[-1]['mib']:,.0f} MiB |")
+    ratios = [f"{sides[1][part]['cpu'] / sides[0][part]['cpu']:.1f} ×" for part in PARTS]
+    print(f"| ratio | {' | '.join(ratios)} | {sides[1][PARTS[-1]]['mib'] / sides[0][PARTS[-1]]['mib']:.1f} × |")
 
 
 def _make(folder: Path, options: argparse.Namespace) -> tuple[int, int]:
@@ -65,16 +91,16 @@ def _make(folder: Path, options: argparse.Namespace) -> tuple[int, int]:
     from board_files import make, make_tasks
 
     tasks = make_tasks(options.tasks, options.generated, options.documents, options.labels)
-    for made, _ in enumerate(make(folder, options.models, tasks), start=1):
+    for made, _ in enumerate(make(folder, options.models, tasks, in_one_folder=bool(options.files)), start=1):
         if made % 10 == 0:
             print(f"files of {made} of {options.models} models", file=sys.stderr, flush=True)
     sizes = [file.stat().st_size for file in folder.rglob("*.json*")]
     return len(sizes), sum(sizes)
 
 
-def _side(what: str) -> dict[str, Any]:
+def _side(what: str, *more: str) -> dict[str, Any]:
     """The same command in a fresh process, whose memory is its own."""
-    command = [sys.executable, HERE, *sys.argv[1:], "--side", what]
+    command = [sys.executable, HERE, *sys.argv[1:], *more, "--side", what]
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -155,8 +181,8 @@ def _ours(gold: Any, said: Any, labels: int, draws: int, seed: int) -> float:
 
 def _print(board: dict[str, Any], cell: dict[str, float], options: argparse.Namespace) -> None:
     print("| what | wall | CPU | peak memory by then |\n|---|---:|---:|---:|")
-    parts = [board[part] for part in ("reading", "statistics", "rendering")]
-    for name, part in zip(("reading", "statistics", "rendering"), parts, strict=True):
+    parts = [board[part] for part in PARTS]
+    for name, part in zip(PARTS, parts, strict=True):
         beside = f" + {part['children']:,.0f} a worker" if part["children"] else ""
         print(f"| {name} | {part['wall']:.1f} s | {part['cpu']:.1f} s | {part['mib']:,.0f} MiB{beside} |")
     wall, cpu = (sum(part[what] for part in parts) for what in ("wall", "cpu"))

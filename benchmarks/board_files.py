@@ -53,12 +53,15 @@ class Task:
         return self.name.endswith("_gen")
 
 
-def make(folder: Path, models: int, tasks: Sequence[Task], seed: int = 7) -> Iterator[Path]:
+def make(
+    folder: Path, models: int, tasks: Sequence[Task], seed: int = 7, *, in_one_folder: bool = False
+) -> Iterator[Path]:
     """Write the files of each model, one run each; yields the result file once all of a run is there."""
     for number in range(models):
         rng = np.random.default_rng([seed, number])
         run, stamp = folder / f"bench__model-{number:03}", f"2026-09-21T00-00-00.{number:06}"
-        run.mkdir(parents=True)
+        run = folder if in_one_folder else run
+        run.mkdir(parents=True, exist_ok=True)
         skill, found = 0.35 + 0.5 * rng.random(), {}
         for task in tasks:
             answers = _answers(task, skill, rng)

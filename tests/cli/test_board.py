@@ -66,7 +66,8 @@ def test_verbs_have_help(verb: str) -> None:
 
 def test_a_board(results: Path, tmp_path: Path) -> None:
     done = typed("--out", tmp_path / "out", results)
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.exit_code == 0
+    assert all(line.startswith("fin board: ") for line in done.stderr.splitlines())  # on a slow machine: what it does
     assert {file.name for file in (tmp_path / "out").iterdir()} == FILES
     first, *others = done.stdout.splitlines()
     assert first == "read: 3 models, 6 columns, 18 results, 28 published rows"
@@ -103,7 +104,7 @@ def test_nothing_to_use(tmp_path: Path) -> None:
     (tmp_path / "results_2026-01-01T00-00-00.json").write_text('{"results": ')
     done = typed(tmp_path, "--out", tmp_path / "out")
     assert isinstance(done.exception, FinError) and "no results to show" in str(done.exception)
-    assert "results_2026-01-01T00-00-00.json: is not valid JSON" in done.stderr
+    assert "results_2026-01-01T00-00-00.json: no JSON" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -18,12 +18,12 @@ For every run that stands on the board (older ones do not) a folder named like t
 
 import json
 import logging
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.board import atomic
 from fin_plugins.board.leaks import Secrets, check_clean, home_name
 from fin_plugins.board.reading.answers import answers_text, file_part
 from fin_plugins.board.reading.columns import Placed
@@ -68,6 +68,8 @@ def export(paths: Sequence[Path], out: Path, names: Mapping[str, str]) -> list[P
         if not contents.keys().isdisjoint(made):
             raise FinError(f"{placed[0].entry.source.file}: the same run is there twice: take one of the two away")
         contents |= made
+    for folder in {file.parent for file in contents}:
+        atomic.remove_leftovers(folder)
     return [_write(file, text) for file, text in contents.items()]
 
 
@@ -162,10 +164,7 @@ def _stamp(placed: Placed) -> str:
 
 def _write(file: Path, text: str) -> Path:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-        unfinished.write_bytes(text.encode())
-        unfinished.replace(file)
+        atomic.write(file, text.encode())
     except OSError as error:
         raise FinError(f"{file}: cannot be written ({error.strerror}): choose another folder") from error
     return file

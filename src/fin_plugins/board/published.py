@@ -4,7 +4,8 @@ A file names the paper, says which of our tasks each of its data sets comes near
 in percent. `leaderboard/paper_2411.02476.yaml` is one; any YAML file beside it is shown as well.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,6 +91,16 @@ def shipped_published() -> tuple[Published, ...]:
         Problems: all that is wrong with one of them.
     """
     return tuple(row for file in sorted(leaderboard_folder().glob("*.yaml")) for row in read_published(file))
+
+
+def of_tasks(rows: Iterable[Published], tasks: Iterable[str]) -> tuple[Published, ...]:
+    """The rows with their figures on these tasks, and on the variants of them that are cut as the paper cut its data.
+
+    A row without such a figure is left out.
+    """
+    known = {name for task in tasks for name in (task, f"{task}_paper")}
+    kept = ((row, {task: figures for task, figures in row.figures.items() if task in known}) for row in rows)
+    return tuple(replace(row, figures=figures) for row, figures in kept if figures)
 
 
 def read_published(path: Path) -> tuple[Published, ...]:

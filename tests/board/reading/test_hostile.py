@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 
 from fin_plugins.board.model import Reading
 from fin_plugins.board.reading import read_results
+from fin_plugins.board.reading.read import UNFORESEEN
+from fin_plugins.board.rendering.markdown import markdown
+from fin_plugins.board.rendering.plain import plain
+from fin_plugins.board.statistics import board_of
 from fin_plugins.stats.metrics import scores
 from tests.board.reading.runs import STAMP, Run
 
@@ -22,7 +26,9 @@ ANYTHING = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.sampled_from([10**400, -1, 0, 1e308, float("nan"), float("inf"), "", "1e999", "\ud800", "\u202e", "../../x"])
+    | st.sampled_from(
+        [10**400, -1, 0, 1e300, -1e15, float("nan"), float("inf"), "", "1e999", "\ud800", "\u202e", "../../x"]
+    )
     | st.floats()
     | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -71,6 +77,9 @@ def read(folder: Path, result: Any, lines: list[Any], other: bytes) -> Reading:
         assert problem.file and problem.message
     texts = [str(reading.problems), *(str((one.title, one.explanation, one.entries)) for one in reading.columns)]
     "".join(texts).encode()  # whatever was read can be written
+    assert not any(UNFORESEEN in problem.message for problem in reading.problems)
+    made = board_of(reading, draws=2)
+    assert markdown(made) and plain(made)
     return reading
 
 
@@ -123,3 +132,20 @@ def test_a_file_that_ends_anywhere(small: Run, tmp_path_factory: pytest.TempPath
     (problem,) = reading.problems
     assert problem.file == f"samples_fin_deal_{STAMP}.jsonl"
     assert not problem.is_error
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_bytes_in_a_result_file(small: Run, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    """Half characters, depth and what is no text, in the middle of a file; the run beside it stays."""
+    whole = small.result.read_bytes()
+    place = data.draw(st.integers(0, len(whole)))
+    bad = data.draw(
+        st.sampled_from([b"\xed\xa0\x80", b"\\ud800", b"[" * 200_000, b"\0", b"1e999", b"NaN"]) | st.binary()
+    )
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "results_2026-02-02T02-02-02.json").write_bytes(whole[:place] + bad + whole[place:])
+    reading = read(folder, small.data(), small.lines(TASK), small.samples("fin_deal").read_bytes())
+    assert {"fin_deal", "fin_deal_gen"} <= {
+        column.task + ("_gen" * (column.protocol == "gen")) for column in reading.columns
+    }

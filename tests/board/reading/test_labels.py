@@ -42,7 +42,7 @@ def others(
     return {"doc": {"q": "Is it?"}, "arguments": arguments, "filtered_resps": answers, "target": target, **changes}
 
 
-@given(st.lists(st.floats(allow_nan=False), min_size=2, max_size=2), st.integers(0, 1))
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2), st.integers(0, 1))
 def test_a_choice_is_what_was_recorded(scores: list[float], gold: int) -> None:
     found = outcome(ours(scores, gold), "choice")
     assert (found.gold, found.answer) == (gold, scores.index(max(scores)))
@@ -140,7 +140,7 @@ def test_replies_that_show_no_labels(line: dict[str, Any], why: str) -> None:
         (ours([-1.0, -2.0], macro_f1=[0, 0, 2]), "the recorded gold label is not the document's", True),
         (ours([-1.0, -2.0], macro_f1=[1, 0, 3]), "does not fit the 2 labels", True),
         (ours([-1.0, -2.0], macro_f1=[1, -5, 2]), "does not fit the 2 labels", True),
-        (ours([-1.0, -2.0], filtered_resps=[["nan", "True"], ["-1", "False"]]), "not a number", True),
+        (ours([-1.0, -2.0], filtered_resps=[["nan", "True"], ["-1", "False"]]), "not finite", True),
         (ours([-1.0, -2.0], filtered_resps=[["much", "True"], ["-1", "False"]]), "not log-likelihoods", False),
         (ours([-1.0, -2.0], filtered_resps="text"), "not log-likelihoods", False),
         (ours([-1.0, -2.0], filtered_resps=None), "not log-likelihoods", False),

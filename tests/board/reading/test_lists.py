@@ -51,4 +51,4 @@ def test_a_list_whose_files_are_gone(real_run: Run, tmp_path: Path) -> None:
     file = listed(run, tmp_path / "base.json")
     shutil.rmtree(run.folder)
     done = board(tmp_path / "board", str(file))
-    assert done.exit_code == 1 and "which is not there: run the `fin eval` again" in str(done.exception)
+    assert done.exit_code == 1 and "which is not there: run the `fin eval` again" in done.output

@@ -117,10 +117,10 @@ def without(name: str) -> Any:
     [
         (cut, "line 24 is cut off, as by a killed run"),
         (shorten, "it has 20 of 24 documents: a killed run, perhaps"),
-        (break_line, "line 1 is not valid JSON"),
+        (break_line, "line 1 cannot be used: no JSON"),
         (twice, "a document occurs twice in it"),
         (lambda run: run.samples("fin_fomc").write_text(""), "it has no lines"),
-        (lambda run: run.samples("fin_fomc").write_bytes(b"\xff\xfe\n"), "line 1 is not valid JSON"),
+        (lambda run: run.samples("fin_fomc").write_bytes(b"\xff\xfe\n"), "line 1 cannot be used: not UTF-8"),
         (lambda run: run.samples("fin_fomc").write_text("[]\n"), "line 1 is not an object"),
         (without("doc_hash"), "line 1 has no doc_id or doc_hash: from another version of lm-eval?"),
         (without("filtered_resps"), "line 1: there is no `filtered_resps`"),
@@ -131,7 +131,8 @@ def test_samples_that_cannot_be_used_are_left_out_alone(damage: Any, said: str, 
     damage(run)
     reading = read_results([tmp_path])
     left_out = "the samples were left out, the result stands without intervals"
-    assert messages(reading) == [f"samples_fin_fomc_{STAMP}.jsonl: {said}: {left_out}"]
+    (message,) = messages(reading)
+    assert message.startswith(f"samples_fin_fomc_{STAMP}.jsonl: {said}") and left_out in message
     assert [one.entries[0].documents is None for one in reading.columns] == [True, False, False]
     assert "Its sample file cannot be used: no intervals." in reading.columns[0].entries[0].notes
 
@@ -165,7 +166,7 @@ def other_hash(line: dict[str, Any]) -> None:
         (other_hash, "its hashes are not those of the result file"),
         (
             lambda line: line["filtered_resps"].__setitem__(0, ["nan", "False"]),
-            "a log-likelihood is not a number (nan)",
+            "a log-likelihood is not finite (nan)",
         ),
     ],
 )
@@ -214,12 +215,12 @@ def test_samples_of_a_task_that_the_result_does_not_have(real_run: Run, tmp_path
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"results": {', "is not valid JSON (Expecting property name"),
+        ('{"results": {', "no JSON (Expecting property name"),
         ("[1, 2]", "the file is not an object: the whole run was left out"),
         ("{}", "`results` is missing: the whole run was left out"),
         ('{"results": {}, "configs": [], "config": {}}', "`configs` is not an object"),
-        ("[" * 100_000, "is not valid JSON (maximum recursion depth exceeded"),
-        ("\udcff", "is not valid JSON ('utf-8' codec can't decode"),
+        ("[" * 100_000, "nested deeper than"),
+        ("\udcff", "not UTF-8"),
     ],
 )
 def test_a_broken_result_file_costs_no_other(content: str, said: str, real_run: Run, tmp_path: Path) -> None:

@@ -124,10 +124,11 @@ def test_groups_are_passed_over(real_run: Run, tmp_path: Path) -> None:
 
 
 def test_figures_that_are_none(real_run: Run, tmp_path: Path) -> None:
-    def none(data: dict[str, Any]) -> None:
-        data["results"]["fin_fomc"].update({"mcc,none": float("nan"), "acc,none": "N/A", "weighted_f1,none": True})
+    def empty(data: dict[str, Any]) -> None:
+        none = {"mcc,none": "", "acc,none": "N/A", "acc_stderr,none": float("nan"), "weighted_f1,none": True}
+        data["results"]["fin_fomc"].update(none)
 
-    real_run.copy(tmp_path, none)
+    real_run.copy(tmp_path, empty)
     assert set(entry(tmp_path).reported) == {"macro_f1", "sample_rows"}
 
 

@@ -64,3 +64,13 @@ def test_the_first_metric_is_one_that_is_known(made: Board) -> None:
     assert wording.main_metric(made) == wording.main_metric(boards.empty()) == "weighted_f1"
     bare = {place: replace(cell, figures={"acc": cell.figures["acc"]}) for place, cell in made.cells.items()}
     assert wording.main_metric(replace(made, cells=bare)) == "acc"
+
+
+def test_a_users_own_rows_are_not_called_published() -> None:
+    published = wording.data_sentence("real", ["fin_fpb", "fin_fomc"])
+    assert published == wording.DATA_SENTENCES["real"]
+    own, both = wording.data_sentence("real", ["mood"]), wording.data_sentence("real", ["fin_fpb", "mood"])
+    assert "own data" in own and "mood" in own and not own.startswith(published.rstrip("."))
+    assert both.startswith(published.rstrip(".")) and "own data: mood" in both
+    assert "2 more" in wording.data_sentence("real", [f"mood{number}" for number in range(7)])
+    assert wording.data_sentence("sample", ["mood"]) == wording.DATA_SENTENCES["sample"]

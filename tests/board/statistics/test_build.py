@@ -45,7 +45,10 @@ def test_every_part_is_there() -> None:
 
 
 def test_what_was_read_is_passed_on() -> None:
-    problem, row = Problem("broken.json", "cut off", True), Published("P", "zero-shot", {}, "table 1")
+    problem, row = (
+        Problem("broken.json", "cut off", True),
+        Published("P", "zero-shot", {"fin_fomc": {"acc": 0.5}}, "table 1"),
+    )
     older = columns()[0].entries[:1]
     mixed = (
         column(SKILLS, "fin_fpb"),
@@ -55,6 +58,17 @@ def test_what_was_read_is_passed_on() -> None:
     made = board_of(Reading(mixed, older, (problem,)), published=[row], draws=50)
     assert (made.columns, made.older, made.published) == (mixed, older, (row,))
     assert made.problems[0] is problem and "fin_deal" in made.problems[1].message and len(made.problems) == 2
+
+
+def test_papers_rows_stand_beside_tasks_of_theirs_only() -> None:
+    figures = {"fin_fpb": {"acc": 0.5}, "fin_deal": {"acc": 0.6}}
+    rows = [Published("P", "zero-shot", figures, "table 1"), Published("Q", "tuned", {"fin_deal": {"acc": 1.0}}, "")]
+    made = board_of(Reading((column(SKILLS, "fin_fpb"),), (), ()), published=rows, draws=50)
+    assert [(one.model, one.figures) for one in made.published] == [("P", {"fin_fpb": {"acc": 0.5}})]
+    cut_alike = Published("P", "tuned", {"fin_fpb_paper": {"acc": 0.5}}, "")
+    assert board_of(Reading((column(SKILLS, "fin_fpb"),), (), ()), published=[cut_alike], draws=50).published
+    own = board_of(Reading((column(SKILLS, "mood"),), (), ()), published=rows, draws=50)
+    assert own.published == ()
 
 
 def test_nothing_read_is_an_empty_board() -> None:

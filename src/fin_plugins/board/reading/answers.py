@@ -22,9 +22,11 @@ import numpy as np
 from fin_plugins.board.model import Documents
 from fin_plugins.board.reading.labels import NO_ANSWER
 from fin_plugins.board.reading.raw import Answered, Raw
-from fin_plugins.board.reading.values import Unusable, rows_hash
+from fin_plugins.board.reading.values import MAX_LABELS, Unusable, rows_hash
 from fin_plugins.errors import FinError
+from fin_plugins.foreign_files import UnreadableFile, read_bytes
 
+_MOST = 256 << 20  # bytes: more than two million answers
 _HEAD = ["hash", "gold", "answer"]
 _BREAK = re.compile(r"[\r\n\0]")
 _HASH = re.compile(r"[0-9a-f]{64}(#[0-9]{1,9})?")
@@ -63,13 +65,15 @@ def read_answers(file: Path, raw: Raw) -> Answered:
         Unusable: it is cut off, damaged, or has other labels than the result file says.
     """
     try:
-        rows = list(csv.reader(io.StringIO(file.read_bytes().decode(), newline=""), strict=True))
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from error
+        rows = list(csv.reader(io.StringIO(read_bytes(file, _MOST).decode(), newline=""), strict=True))
+    except UnreadableFile as error:
+        raise Unusable(error.reason) from error
     except (ValueError, csv.Error) as error:
         raise Unusable(f"is not valid CSV ({error})") from error
     if not rows or rows[0] != _HEAD:
         raise Unusable(f"does not begin with {','.join(_HEAD)}")
+    if len(raw.labels) > MAX_LABELS:
+        raise Unusable(f"its task has {len(raw.labels):,} labels, more than {MAX_LABELS:,}")
     index = {
         **{label: number for number, label in enumerate(raw.labels)},
         **{text: code for code, text in _OUTSIDE.items()},

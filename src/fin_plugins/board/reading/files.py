@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fin_plugins.board.model import Problem
 from fin_plugins.board.reading.lists import listed
+from fin_plugins.board.reading.values import Unusable
 from fin_plugins.errors import FinError
 
 _STAMPED = re.compile(r"(.*)_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?)\.(json|jsonl|csv)", re.DOTALL)
@@ -43,6 +44,21 @@ class RunFiles:
         return f"{self.shown}: {file.name}" if self.listed else self.shown.removesuffix(self.result.name) + file.name
 
 
+class _Beside:
+    """Sample and answer files by their run's stamp. A folder is listed once, however many runs are in it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, dict[tuple[str, str], dict[str, Path]]] = {}
+
+    def of(self, folder: Path, kind: str, stamp: str) -> dict[str, Path]:
+        """The files of one run by task; `kind` is `jsonl` or `csv`."""
+        if not stamp:
+            return {}
+        if folder not in self._known:
+            self._known[folder] = _by_stamp(folder)
+        return self._known[folder].get((kind, stamp), {})
+
+
 def find(paths: Sequence[Path]) -> tuple[list[RunFiles], list[Problem]]:
     """Find all runs, at any depth; folders whose name begins with a dot are other programs' own.
 
@@ -50,29 +66,57 @@ def find(paths: Sequence[Path]) -> tuple[list[RunFiles], list[Problem]]:
         paths: folders, result files, or lists of them.
 
     Raises:
-        FinError: a path does not exist, a list names files that are not there, or there is no result file at all.
+        FinError: a path does not exist, or there is no result file at all.
     """
-    runs: dict[Path, RunFiles] = {}
+    runs: dict[str, RunFiles] = {}
     problems: list[Problem] = []
+    beside = _Beside()
     for path in paths:
         if not path.exists():
             raise FinError(f"{path}: no such file or folder: give the folder that lm-eval's --output_path named")
-        if (named := listed(path)) is not None:
-            runs.update((run.result.resolve(), run) for result in named for run in _of_list(path, result))
-            continue
-        prefix = f"{path.name}/" if len(paths) > 1 and path.is_dir() and path.name else ""
-        for folder, names in [(path.parent, [path.name])] if path.is_file() else _folders(path, problems):
-            shown = prefix + (f"{folder.relative_to(path).as_posix()}/" if path.is_dir() and folder != path else "")
-            shown = shown.encode(errors="replace").decode()  # a name may hold bytes that are no text
-            found = _runs(folder, names, shown)
-            problems += [] if path.is_file() else _without_result(names, found, shown)
-            runs.update((run.result.resolve(), run) for run in found if run.result.resolve() not in runs)
+        if path.is_dir():
+            found = _below(path, f"{path.name}/" if len(paths) > 1 and path.name else "", beside, problems)
+        else:
+            found = _named(path, beside, problems)
+        for run in found:
+            place = os.path.realpath(run.result)  # `resolve` fails for a link to itself
+            runs[place] = run if run.listed else runs.get(place, run)
     if not runs and not problems:
         raise FinError(
             f"{', '.join(map(str, paths))}: no result file (results_*.json) in it: "
             "run lm_eval with --output_path and --log_samples, and give that folder"
         )
     return list(runs.values()), problems
+
+
+def _below(root: Path, prefix: str, beside: _Beside, problems: list[Problem]) -> list[RunFiles]:
+    """The runs in a folder and all below it."""
+    runs = []
+    for folder, names in _folders(root, problems):
+        shown = prefix + (f"{folder.relative_to(root).as_posix()}/" if folder != root else "")
+        shown = shown.encode(errors="replace").decode()  # a name may hold bytes that are no text
+        found = _runs(folder, names, shown, beside)
+        problems += _without_result(names, found, shown)
+        runs += found
+    return runs
+
+
+def _named(file: Path, beside: _Beside, problems: list[Problem]) -> list[RunFiles]:
+    """The runs of a file that was given by name: a result file, or a list of some."""
+    shown = file.name.encode(errors="replace").decode()
+    try:
+        results = listed(file)
+    except Unusable as error:
+        problems.append(Problem(shown, f"{error}: it was left out", error.is_error))
+        return []
+    if results is not None:
+        runs = [run for one in results for run in _runs(one.parent, [one.name], "", beside)]
+        return [replace(run, shown=shown, listed=True) for run in runs]
+    found = _runs(file.parent, [file.name], "", beside)
+    if not found:
+        said = "is neither a result file (results_*.json) nor a list that `fin eval --written` wrote: it was left out"
+        problems.append(Problem(shown, said, False))
+    return found
 
 
 def _folders(root: Path, problems: list[Problem]) -> list[tuple[Path, list[str]]]:
@@ -87,32 +131,32 @@ def _folders(root: Path, problems: list[Problem]) -> list[tuple[Path, list[str]]
     return found
 
 
-def _runs(folder: Path, names: Sequence[str], shown: str) -> list[RunFiles]:
+def _runs(folder: Path, names: Sequence[str], shown: str, beside: _Beside) -> list[RunFiles]:
     """The result files among the names; sample files are looked for in the folder, whatever the names."""
     runs = []
     for name in names:
         stamped = _STAMPED.fullmatch(name)
         if name.endswith(".json") and (stamped or re.match(r"results[_.]", name)):
             stamp = stamped[2] if stamped else ""
-            samples, answers = (_of_tasks(folder, kind, stamp) for kind in ("jsonl", "csv"))
+            samples, answers = (beside.of(folder, kind, stamp) for kind in _OF_TASKS)
             runs.append(
                 RunFiles(folder / name, shown + name.encode(errors="replace").decode(), stamp, samples, answers)
             )
     return runs
 
 
-def _of_list(path: Path, result: Path) -> list[RunFiles]:
-    return [replace(run, shown=path.name, listed=True) for run in _runs(result.parent, [result.name], "")]
-
-
-def _of_tasks(folder: Path, kind: str, stamp: str) -> dict[str, Path]:
+def _by_stamp(folder: Path) -> dict[tuple[str, str], dict[str, Path]]:
     """The folder is listed, and no name built from what a file says: a task may be called `../../x`."""
-    start = _OF_TASKS[kind]
-    found = {}
-    for file in folder.iterdir() if stamp else ():
+    found: dict[tuple[str, str], dict[str, Path]] = {}
+    try:
+        files = list(folder.iterdir())
+    except OSError:
+        return found  # a file in it may be readable all the same
+    for file in files:
         matched = _STAMPED.fullmatch(file.name)
-        if matched and (matched[2], matched[3]) == (stamp, kind) and matched[1].startswith(start):
-            found[matched[1].removeprefix(start)] = file
+        if matched and matched[1].startswith(_OF_TASKS.get(matched[3], "\0")):
+            task = matched[1].removeprefix(_OF_TASKS[matched[3]])
+            found.setdefault((matched[3], matched[2]), {})[task] = file
     return found
 
 

@@ -5,6 +5,7 @@ the same. For other tasks it is derived: of a likelihood task from the scored co
 generation task from the document's `choices` and `gold`, where it has them.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,9 @@ def outcome(row: Row, protocol: Protocol) -> Outcome:
     """
     if "filtered_resps" not in row:
         raise Unusable("there is no `filtered_resps`")
+    if protocol == "choice":
+        answers = row["filtered_resps"]
+        _check_finite(answers if isinstance(answers, list) else [])
     pair = _pair(row)
     if protocol == "choice":
         return _recorded_choice(row, pair) if pair else _derived_choice(row)
@@ -121,13 +125,33 @@ def _likeliest(row: Row, size: int) -> int:
     """The first of the largest log-likelihoods; of a pruned label there is a bound below the largest instead."""
     try:
         likelihoods = [float(one[0]) for one in row["filtered_resps"]]
-    except (TypeError, ValueError, IndexError, KeyError) as error:
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
         raise Unusable("`filtered_resps` are not log-likelihoods") from error
     if len(likelihoods) != size:
         raise NoLabels(f"it has {len(likelihoods)} scores for {size} choices")
-    if any(one != one for one in likelihoods):
-        raise Unusable("a log-likelihood is not a number (nan)", is_error=True)
     return likelihoods.index(max(likelihoods))
+
+
+def _check_finite(answers: list[Any]) -> None:
+    """Refuse likelihoods that are no numbers; of a label that cannot be, minus infinity is one.
+
+    Raises:
+        Unusable: one is nan or plus infinity, or all are minus infinity.
+    """
+    found = [likelihood for one in answers if (likelihood := _likelihood(one)) is not None]
+    wrong = next((one for one in found if math.isnan(one) or one == math.inf), None)
+    if wrong is None and found and max(found) == -math.inf:
+        wrong = -math.inf
+    if wrong is not None:
+        said = f"a log-likelihood is not finite ({wrong}), as of a model whose weights are no numbers"
+        raise Unusable(f"{said}: score it again", is_error=True)
+
+
+def _likelihood(answer: Any) -> float | None:
+    try:
+        return float(answer[0])
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError):
+        return None
 
 
 def _reply(row: Row, pair: tuple[tuple[str, ...], int, int] | None) -> Outcome:

@@ -2,7 +2,8 @@
 
 import posixpath
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -123,10 +124,9 @@ def _bases(places: set[str], chosen: Chosen) -> dict[str, str]:
     """A name for each base. Where two have the same last part: the name on the hub, or a hash of the path behind it."""
     named = {place: chosen.find(place, short_name(place)) for place in places}
     short = {place: clean(short_name(place)) for place in places if not named[place]}
-    taken = [*short.values(), *(name for name in set(named.values()) if name)]
+    taken = Counter([*short.values(), *(name for name in set(named.values()) if name)])
     return {
-        place: name or (short[place] if taken.count(short[place]) == 1 else _longer(place))
-        for place, name in named.items()
+        place: name or (short[place] if taken[short[place]] == 1 else _longer(place)) for place, name in named.items()
     }
 
 
@@ -140,24 +140,28 @@ def _told_apart(names: dict[_Model, str]) -> dict[_Model, str]:
         groups: dict[str, list[_Model]] = {}
         for model, name in names.items():
             groups.setdefault(name, []).append(model)
+        words = {name: more(group) if len(group) > 1 else ("",) for name, group in groups.items()}
         names = {
-            model: name + more(model, groups[name]) if len(groups[name]) > 1 else name for model, name in names.items()
+            model: name + word for name, group in groups.items() for model, word in zip(group, words[name], strict=True)
         }
     return names
 
 
-def _differing_arguments(model: _Model, others: Sequence[_Model]) -> str:
-    common = set.intersection(*(set(one.variant) for one in others))
-    words = [clean(f"{key} {short_name(value)}") for key, value in model.variant if (key, value) not in common]
-    return f" [{', '.join(words)}]" if words else ""
+def _differing_arguments(group: Sequence[_Model]) -> Iterable[str]:
+    """What to put behind the name of each."""
+    common = set.intersection(*(set(one.variant) for one in group))
+    for model in group:
+        words = [clean(f"{key} {short_name(value)}") for key, value in model.variant if (key, value) not in common]
+        yield f" [{', '.join(words)}]" if words else ""
 
 
-def _hash_of_adapter(model: _Model, others: Sequence[_Model]) -> str:
-    return f"~{_hash(model.adapter)}" if len({one.adapter for one in others}) > 1 else ""
+def _hash_of_adapter(group: Sequence[_Model]) -> Iterable[str]:
+    is_one = len({one.adapter for one in group}) == 1
+    return ["" if is_one else f"~{_hash(model.adapter)}" for model in group]
 
 
-def _hash_of_all(model: _Model, _: Sequence[_Model]) -> str:
-    return f"~{_hash(str(model))}"
+def _hash_of_all(group: Sequence[_Model]) -> Iterable[str]:
+    return [f"~{_hash(str(model))}" for model in group]
 
 
 def _hash(text: str) -> str:

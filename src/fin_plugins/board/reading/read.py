@@ -16,12 +16,13 @@ from fin_plugins.board.reading.columns import Columns, Placed, place
 from fin_plugins.board.reading.files import RunFiles, find
 from fin_plugins.board.reading.names import Chosen, altered, show_names
 from fin_plugins.board.reading.raw import Answered, Raw, Record, Run
-from fin_plugins.board.reading.results import raw_of, run_of
+from fin_plugins.board.reading.results import impossible_date, raw_of, run_of
 from fin_plugins.board.reading.samples import read_samples
-from fin_plugins.board.reading.values import NoLabels, Unusable, read_json
+from fin_plugins.board.reading.values import NoLabels, Unusable, read_object
 
 _MUCH = 100_000_000  # bytes of samples: a second or two of one core, which starting processes takes as well
 _PROCESSES = 8
+UNFORESEEN = "holds something that nobody thought of"
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,20 @@ def _read_runs(files: Sequence[RunFiles], with_documents: bool) -> Iterable[tupl
 
 
 def _read_run(files: RunFiles, with_documents: bool) -> tuple[list[Record], list[Problem]]:
+    """A run with all that is wrong with it: whatever its files hold, they cost no other run."""
     try:
-        data = read_json(files.result)
-        run = run_of(data, files)
+        data = read_object(files.result)
+        return _tasks(data, run_of(data, files), with_documents)
     except Unusable as error:
         return [], [Problem(files.shown, f"{error}: the whole run was left out", error.is_error)]
-    return _tasks(data, run, with_documents)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+        said = f"{UNFORESEEN} ({type(error).__name__}: {str(error)[:80]}): the whole run was left out"
+        return [], [Problem(files.shown, said, True)]
 
 
 def _tasks(data: dict[str, Any], run: Run, with_documents: bool) -> tuple[list[Record], list[Problem]]:
     files = run.files
-    problems = [Problem(files.shown, message, False) for message in altered(run)]
+    problems = [Problem(files.shown, message, False) for message in [*altered(run), *impossible_date(data)]]
     records = []
     for name in data["configs"]:
         try:
@@ -134,7 +138,11 @@ def _record(raw: Raw, with_documents: bool) -> tuple[list[Record], list[Problem]
     except Unusable as error:
         if error.is_error:
             return [], [Problem(shown, f"{_short(raw.name)}: {error}: the task was left out", True)]
-        problem = Problem(shown, f"{error}: the samples were left out, the result stands without intervals", False)
+        problem = Problem(
+            shown,
+            f"{error}: the samples were left out, the result stands without intervals (score again to have them)",
+            False,
+        )
         return [_without(raw, "Its sample file cannot be used: no intervals.")], [problem]
     return [Record(raw, answered, answered.rows, answered.prompts)], []
 

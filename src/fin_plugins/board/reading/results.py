@@ -4,8 +4,10 @@ Groups are passed over (the board makes its own means): a task is what has an en
 lm-eval 0.4.3 and later, tried with 0.4.12 and 0.4.13; what an older version does not write is noted, or left open.
 """
 
+import math
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from fin_plugins.board.model import METRICS, RATES, Protocol
@@ -21,6 +23,7 @@ EXPORT = "fin_board"
 
 _PROTOCOLS: dict[str, Protocol] = {"multiple_choice": "choice", "loglikelihood": "choice", "generate_until": "gen"}
 _TRIED = (0, 4, 12)
+_LAST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
 def run_of(data: dict[str, Any], files: RunFiles) -> Run:
@@ -119,8 +122,11 @@ def _reported(entry: dict[str, Any], run: Run) -> tuple[str, dict[str, float]]:
     """The figures behind one filter: `none` where there is one, else the first.
 
     Raises:
-        Unusable: a figure is out of its range.
+        Unusable: a figure is out of its range, or not finite.
     """
+    if broken := [str(key) for key, value in entry.items() if _is_broken(str(key), value)]:
+        said = f"figures that are not finite ({', '.join(broken)[:80]}), as of weights or scores that are no numbers"
+        raise Unusable(f"{said}: score the model again", is_error=True)
     by_filter: dict[str, dict[str, float]] = {}
     for key, value in entry.items():
         metric, comma, chosen = str(key).partition(",")
@@ -133,6 +139,16 @@ def _reported(entry: dict[str, Any], run: Run) -> tuple[str, dict[str, float]]:
         if not (-1.0 if metric == "mcc" else 0.0) <= figures.get(metric, 0.0) <= 1.0:
             raise Unusable(f"its {metric} is {figures[metric]:g}, which no {metric} can be")
     return chosen, figures
+
+
+def _is_broken(key: str, value: Any) -> bool:
+    """Whether it is a figure that is nan or infinite; lm-eval writes numbers that it does not know as texts."""
+    if "," not in key or "_stderr" in key or isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    try:
+        return not math.isfinite(float(value))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _data(said: Any, reported: dict[str, float]) -> Literal["real", "sample", "unknown"]:
@@ -167,13 +183,29 @@ def _date(data: dict[str, Any], files: RunFiles) -> float:
 
 def _time(data: dict[str, Any], files: RunFiles) -> float:
     said = finite(data.get("date"))
-    if said is not None:
+    if said is not None and 0 <= said < _LAST:
         return said
     try:
         day, _, time = files.stamp.partition("T")
         return datetime.fromisoformat(f"{day}T{time.replace('-', ':')}").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return files.result.stat().st_mtime
+    except (ValueError, OverflowError):
+        return _written(files.result)
+
+
+def _written(file: Path) -> float:
+    try:
+        time = file.stat().st_mtime
+    except OSError:
+        return 0.0
+    return time if 0 <= time < _LAST else 0.0
+
+
+def impossible_date(data: dict[str, Any]) -> list[str]:
+    """What to say of a date that no run can have; empty where there is nothing to say."""
+    said = data.get("date")
+    if said is None or ((time := finite(said)) is not None and 0 <= time < _LAST):
+        return []
+    return [f"its date, {str(said)[:40]}, is none: the time in its name, or of the file, stands instead"]
 
 
 def _names(exported: Any) -> tuple[str, str | None]:

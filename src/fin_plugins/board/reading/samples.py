@@ -1,7 +1,7 @@
 """lm-eval's sample files: one line a document and filter, with everything the harness asked, got and computed."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +11,9 @@ import numpy as np
 
 from fin_plugins.board.model import METRICS, RATES, Documents, Protocol
 from fin_plugins.board.reading.labels import Outcome, Row, arguments_of, outcome, reply_of
+from fin_plugins.board.reading.lines import objects
 from fin_plugins.board.reading.raw import Answered, Raw
-from fin_plugins.board.reading.values import NoLabels, Unusable, below, load, rows_hash, whole
+from fin_plugins.board.reading.values import MAX_LABELS, NoLabels, Unusable, below, rows_hash, whole
 
 # "Today Date: 26 Jul 2024", as templates of the Llama 3 family write it.
 _DAY = re.compile(r"\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{4}\b")
@@ -39,7 +40,7 @@ def read_samples(file: Path, raw: Raw, *, with_documents: bool) -> Answered:
         NoLabels: it is whole, but gold label and answer cannot be told from it.
     """
     seal, samples, filters = sha256(), [], set()
-    for number, row in _rows(file):
+    for number, row in objects(file):
         seal.update("".join(str(row.get(name)) for name in _HASHES).encode())
         filters.add(str(row.get("filter", raw.filter)))
         if str(row.get("filter", raw.filter)) == raw.filter:
@@ -53,27 +54,6 @@ def read_samples(file: Path, raw: Raw, *, with_documents: bool) -> Answered:
     except NoLabels as reason:
         raise NoLabels(str(reason), rows_hash(hashes, ()), prompts) from reason
     return _answered(samples, outcomes, hashes, prompts, _notes(outcomes, raw.protocol, filters - {raw.filter}))
-
-
-def _rows(file: Path) -> Iterator[tuple[int, Row]]:
-    try:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, _row(line, number)
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from error
-
-
-def _row(line: bytes, number: int) -> Row:
-    try:
-        row = load(line)
-    except (ValueError, RecursionError) as error:
-        cut = "is cut off, as by a killed run" if not line.endswith(b"\n") else "is not valid JSON"
-        raise Unusable(f"line {number} {cut}") from error
-    if not isinstance(row, dict):
-        raise Unusable(f"line {number} is not an object")
-    return row
 
 
 def _sample(row: Row, number: int, raw: Raw, with_documents: bool) -> _Sample:
@@ -134,6 +114,8 @@ def _outcomes(samples: Sequence[_Sample]) -> list[Outcome]:
         found.append(sample.outcome)
     if any(one.labels != found[0].labels for one in found):
         raise NoLabels("its choices differ from document to document")
+    if len(found[0].labels) > MAX_LABELS:
+        raise NoLabels(f"it has {len(found[0].labels):,} labels, more than {MAX_LABELS:,}")
     if len(found) < 2 and not found[0].recorded:
         raise NoLabels("one document does not show which part of it is the label set")
     return found

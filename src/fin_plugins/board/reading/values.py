@@ -8,6 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.foreign_files import UnreadableFile, read_json
+
+MAX_RESULT = 64 << 20
+"""Bytes of a result file or a list of some: lm-eval's own of hundreds of tasks have a few million."""
+MAX_LABELS = 1000
+"""Labels of a task: what the board keeps of a model and a task grows with their square."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -36,39 +42,18 @@ class NoLabels(Exception):
         self.rows, self.prompts = rows, prompts
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+def read_object(file: Path) -> dict[str, Any]:
+    """The JSON object in a result file.
 
     Raises:
         Unusable: it cannot be read, is no JSON (cut off by a killed run, perhaps), or no object.
     """
     try:
-        return mapping(load(file.read_bytes()), "the file")
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise Unusable(f"is not valid JSON ({error}): a killed run, or not a result file") from error
-
-
-def load(text: bytes) -> Any:
-    """JSON; half a surrogate pair, which could not be written to any file again, is replaced.
-
-    Raises:
-        ValueError: it is no JSON.
-        RecursionError: it is nested too deep.
-    """
-    value = json.loads(text)
-    return _whole_characters(value) if b"\\ud" in text.lower() else value
-
-
-def _whole_characters(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
-    if isinstance(value, list):
-        return [_whole_characters(one) for one in value]
-    if isinstance(value, dict):
-        return {_whole_characters(name): _whole_characters(one) for name, one in value.items()}
-    return value
+        return mapping(read_json(file, MAX_RESULT, mend_halves=True), "the file")
+    except UnreadableFile as error:
+        raise Unusable(
+            f"{error.reason}: from a killed run, or no result file (score again, or take it away)"
+        ) from error
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fin_plugins.board import atomic
 from fin_plugins.board.model import Board
 from fin_plugins.board.rendering.latex import latex
 from fin_plugins.board.rendering.markdown import markdown
@@ -9,7 +10,6 @@ from fin_plugins.board.rendering.page import page
 from fin_plugins.board.rendering.plain import plain
 from fin_plugins.board.rendering.tables import table
 from fin_plugins.errors import FinError
-from fin_plugins.evaluation.store import write
 
 FILES = ("board.md", "board.csv", "board.json", "board.tex")
 PAGE = "index.html"
@@ -31,6 +31,7 @@ def render(board: Board, out: Path, *, with_documents: bool = False) -> list[Pat
     """
     contents = dict(zip(FILES, (markdown(board), table(board), plain(board), latex(board)), strict=True))
     contents[PAGE] = page(board, FILES, with_documents=with_documents)
+    atomic.remove_leftovers(out)
     for name, text in contents.items():
         _write(out / name, text)
     return [out / name for name in contents]
@@ -38,9 +39,8 @@ def render(board: Board, out: Path, *, with_documents: bool = False) -> list[Pat
 
 def _write(file: Path, text: str) -> None:
     # A file name may hold bytes that are no text, which UTF-8 cannot take.
-    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
     try:
-        write(file, clean)
-    except FinError as error:  # evaluation's words would name its own option
-        reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+        atomic.write(file, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        reason = error.strerror or error
         raise FinError(f"{file}: cannot be written ({reason}): free some space or give another --out") from error

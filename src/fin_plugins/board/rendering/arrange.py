@@ -20,7 +20,7 @@ from fin_plugins.board.model import (
     Rank,
     Side,
 )
-from fin_plugins.board.rendering.wording import DATA_NAMES, GROUP_NAMES, PROTOCOL_NAMES
+from fin_plugins.board.rendering.wording import DATA_NAMES, GROUP_NAMES, PROTOCOL_NAMES, data_sentence
 
 MOST_LISTED = 1000
 MOST_READ = 100
@@ -120,6 +120,11 @@ class Block:
     def title(self) -> str:
         """For people, as in `Real data, by written answer`."""
         return f"{DATA_NAMES.get(self.data, self.data)}, {PROTOCOL_NAMES[self.protocol]}"
+
+    @property
+    def rows(self) -> str:
+        """Which rows these are, in one sentence."""
+        return data_sentence(self.data, [column.task for column in self.columns])
 
 
 def models_of(board: Board) -> tuple[str, ...]:

@@ -38,7 +38,6 @@ def markdown(board: Board) -> str:
         blocks=blocks(board),
         columns=[(column, floors_of(board, column)) for column in board.columns],
         contrasts=contrasts_read(board),
-        data_sentences=wording.DATA_SENTENCES,
         groups=wording.GROUP_NAMES,
         metrics=wording.METRIC_NAMES,
         tests=board.tests or len(board.contrasts),

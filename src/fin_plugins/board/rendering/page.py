@@ -72,7 +72,6 @@ def page(board: Board, files: Sequence[str], *, with_documents: bool = False) ->
 
 _NAMES: dict[str, Any] = {
     "data_names": wording.DATA_NAMES,
-    "data_sentences": wording.DATA_SENTENCES,
     "group_names": wording.GROUP_NAMES,
     "metrics": wording.METRIC_NAMES,
     "plot_height": pareto.HEIGHT,

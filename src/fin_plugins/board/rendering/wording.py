@@ -1,9 +1,12 @@
 """How figures and names are put into words, the same in every output."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from fin_plugins.board.model import Board, Estimate, Rank
+from fin_plugins.locations import task_folder
 
 METRIC_NAMES = {"acc": "Accuracy", "weighted_f1": "Weighted F1", "macro_f1": "Macro F1", "mcc": "MCC"}
 RATE_NAMES = {"missing": "No label named", "ambiguous": "Several labels named"}
@@ -23,7 +26,25 @@ DATA_SENTENCES = {
 }
 GROUP_NAMES = {"seen": "seen tasks", "unseen": "unseen tasks", "all": "all tasks"}
 NONE = "–"
+_NAMED = 5
 MINUS = "−"
+
+
+def data_sentence(data: str, tasks: Sequence[str]) -> str:
+    """Which rows a block's tasks have: those of the published data sets, or tables of the users' own."""
+    others = [line(task) for task in dict.fromkeys(tasks) if task not in shipped_tasks()]
+    if data != "real" or not others:
+        return DATA_SENTENCES.get(data, "")
+    named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+    if len(others) == len(set(tasks)):
+        return f"Rows of users' own data, not of the published data sets: {named}."
+    return f"Rows of the published data sets; of users' own data: {named}."
+
+
+@lru_cache(maxsize=1)
+def shipped_tasks() -> frozenset[str]:
+    """Names of the tasks on published data sets that come with the package, without `_gen`."""
+    return frozenset(file.stem for file in (task_folder() / "fin").glob("fin_*.yaml"))
 
 
 def main_metric(board: Board) -> str:

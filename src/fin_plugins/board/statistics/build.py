@@ -11,6 +11,7 @@ import scipy
 
 from fin_plugins import __version__
 from fin_plugins.board.model import Board, Forgetting, Mean, Problem, Protocol, Published, Rank, Reading
+from fin_plugins.board.published import of_tasks
 from fin_plugins.board.statistics.cells import cells_of
 from fin_plugins.board.statistics.contrasts import contrasts_of
 from fin_plugins.board.statistics.forgetting import forgetting_of
@@ -39,7 +40,7 @@ def board_of(
         reference: model whose gain on seen data sets is the measure, as a multi-task fine-tune; of no effect without a
             baseline.
         unseen: tasks that count as unseen in forgetting, whatever they say of themselves.
-        published: rows of papers, passed on.
+        published: rows of papers; what they scored on tasks that were not read is left out.
         draws: bootstrap replicates, at least 1.
         seed: same reading, draws and seed: same board.
 
@@ -60,7 +61,7 @@ def board_of(
         ranks=tuple(one for part in parts for one in part.ranks),
         contrasts=tuple(contrasts),
         forgetting=tuple(one for part in parts for one in part.forgetting),
-        published=tuple(published),
+        published=of_tasks(published, [column.task for column in reading.columns]),
         older=reading.older,
         problems=(*reading.problems, *(one for some in problems for one in some)),
         made_with=_made_with(draws, seed),
@@ -82,7 +83,8 @@ def _part(
     columns: Sequence[Sampled], protocol: Protocol, baseline: str | None, reference: str | None, unseen: Sequence[str]
 ) -> _Part:
     chosen, problems = columns_of_means([one.column for one in columns], protocol)
-    of_means = [one for one in columns if any(one.column is column for column in chosen)]
+    ids = {id(column) for column in chosen}
+    of_means = [one for one in columns if id(one.column) in ids]
     part = _Part([], [], [], problems)
     for group in GROUPS:
         averages = averaged(of_means, group)

@@ -20,8 +20,7 @@ def cells_of(sampled: Sampled) -> dict[tuple[str, str], Cell]:
     floors = _floors(sampled)
     cells = {}
     for entry in sampled.column.entries:
-        if entry.model in sampled.models:
-            place = sampled.models.index(entry.model)
+        if (place := sampled.places.get(entry.model)) is not None:
             ends = zip(sampled.joint.observed[place].tolist(), low[place].tolist(), high[place].tolist(), strict=True)
             figures = {metric: Estimate(*one) for metric, one in zip(METRICS, ends, strict=True)}
             cell = _with_documents(entry, figures, floors, sampled.gold, sampled.answers[place])

@@ -9,6 +9,8 @@ from fin_plugins.board.model import METRICS, Protocol, Rank
 from fin_plugins.board.statistics.means import Averaged, Group
 from fin_plugins.stats.intervals import LEVEL
 
+_AT_ONCE = 4_000_000  # figures ordered at once: a hundred megabytes with their places
+
 
 def ranks_of(averages: Sequence[Averaged], protocol: Protocol, group: Group) -> list[Rank]:
     """Every model's place by every metric, among those whose mean lacks no task and no figure.
@@ -39,7 +41,8 @@ def _places(field: Sequence[Averaged], metric: int) -> list[tuple[Averaged, Plac
     own = places(np.array([[one.figures.values[metric] for one in field]]))[0].tolist()
     draws = max((one.figures.draws.shape[1] for one in field if one.figures.draws is not None), default=1)
     moved = np.stack([_row(one, metric, draws) for one in field], axis=1)
-    low, high = _middle(places(moved))
+    parts = np.array_split(moved, max(1, moved.size // _AT_ONCE))
+    low, high = _middle(np.concatenate([places(part).astype(np.int32) for part in parts]))
     ends = zip(field, own, low, high, strict=True)
     return [
         (one, (place, None, None) if one.figures.draws is None else (place, min(place, first), max(place, last)))
@@ -64,8 +67,8 @@ def places(figures: NDArray[np.floating]) -> NDArray[np.int64]:
     return found
 
 
-def _middle(drawn: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+def _middle(drawn: NDArray[np.int32]) -> tuple[list[int], list[int]]:
     """The places between which the middle of the draws lies, ends included, shape (models,) each."""
-    ordered, draws = np.sort(drawn.astype(np.int16), axis=0), len(drawn)
+    ordered, draws = np.sort(drawn, axis=0), len(drawn)
     outside = int(draws * (1 - LEVEL) / 2)
     return ordered[outside].tolist(), ordered[draws - 1 - outside].tolist()

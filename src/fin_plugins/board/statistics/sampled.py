@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
@@ -30,12 +31,20 @@ class Sampled:
     answers: NDArray[np.int64]
     joint: Joint
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Places of `models`."""
+        return {model: place for place, model in enumerate(self.models)}
+
+    @cached_property
+    def _reported(self) -> dict[str, dict[str, float]]:
+        return {entry.model: entry.reported for entry in self.column.entries}
+
     def figures(self, model: str) -> Drawn | None:
         """A model's figures: from its documents, else as the harness reported them; None if it is not here."""
-        if model in self.models:
-            place = self.models.index(model)
+        if (place := self.places.get(model)) is not None:
             return Drawn(self.joint.observed[place], self.joint.replicates[place])
-        reported = next((one.reported for one in self.column.entries if one.model == model), None)
+        reported = self._reported.get(model)
         if reported is None:
             return None
         return Drawn(np.array([reported.get(metric, np.nan) for metric in METRICS]), None)
