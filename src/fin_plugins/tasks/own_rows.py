@@ -107,6 +107,17 @@ def split_up(rows: OwnRows, found: "Frames", name: str) -> Split:
     )
 
 
+def reshuffles(rows: OwnRows) -> str | None:
+    """What a table's growth will do to its cut, in a sentence; None where each row keeps its split."""
+    if rows.splits is None or rows.split_method == "text_hash" or rows.hub_revision is not None:
+        return None
+    return (
+        "`split_method` is not set, so the rows are dealt anew as soon as one is added: test rows then stand in train, "
+        "and a model trained before has seen rows that it is tested on. `split_method: text_hash` keeps each row where "
+        "it is (another cut than now: raise `version` and train anew)"
+    )
+
+
 def column(frame: "pd.DataFrame", name: str) -> "pd.Series[str] | None":
     """The column that a task file names, be it by dots inside cells of JSON; None where there is none."""
     from fin_plugins.data.nested import inside
