@@ -50,13 +50,13 @@ def _read(settings: str, folder: str, _files: object) -> Reading:
         message = f"the column `{asked.columns.label}` is both text and label, so the prompt shows the right answer"
         return Reading(problems=[("P05", (_SETTINGS, "columns", "text"), message)])
     named = {split: _named(asked, table) for split, table in tables.items()}
-    dropped = sum(map(len, tables.values())) - sum(map(len, named.values()))
     frames, problems = _frames(asked, named)
     unlisted = any(frame["label"].isna().any() for frame in named.values())
+    loaded = None
     if not problems and not unlisted and "test" in frames:
-        problems = _refused(asked, tables)
+        loaded, problems = _loaded(asked, tables)
     splits = {name: _split(asked, frame) for name, frame in frames.items()}
-    return Reading(_rows(asked, splits), problems, facts=tuple(_facts(asked, splits, dropped)))
+    return Reading(_rows(asked, splits), problems, facts=tuple(_facts(asked, loaded)) if loaded else ())
 
 
 def _tables(asked: OwnRows, folder: Path) -> "tuple[Frames, list[Problem]]":
@@ -177,15 +177,14 @@ def _unknown_splits(column: str, by_name: "Frames") -> list[Problem]:
     return [("D10", (_SETTINGS, "split_column"), message)] if unknown else []
 
 
-def _refused(asked: OwnRows, tables: "Frames") -> list[Problem]:
-    """What the loader itself says: it has the last word on whether these rows can be used."""
+def _loaded(asked: OwnRows, tables: "Frames") -> tuple[own_rows.Split | None, list[Problem]]:
+    """What the loader itself makes of these rows: it has the last word on whether they can be used."""
     try:
-        own_rows.split_up(asked, tables, own_rows.where(asked))
+        return own_rows.split_up(asked, tables, own_rows.where(asked)), []
     except FinError as error:
-        return [("D11", (_SETTINGS,), str(error))]
+        return None, [("D11", (_SETTINGS,), str(error))]
     except Exception as error:  # a mistake of the loader's, which would stop an evaluation all the same
-        return [("D11", (_SETTINGS,), f"the loader fails ({type(error).__name__}: {str(error)[:200]})")]
-    return []
+        return None, [("D11", (_SETTINGS,), f"the loader fails ({type(error).__name__}: {str(error)[:200]})")]
 
 
 def _rows(asked: OwnRows, splits: Mapping[str, Split]) -> Rows:
@@ -204,19 +203,17 @@ def _rows(asked: OwnRows, splits: Mapping[str, Split]) -> Rows:
     )
 
 
-def _facts(asked: OwnRows, splits: Mapping[str, Split], dropped: int) -> Iterator[str]:
+def _facts(asked: OwnRows, loaded: own_rows.Split) -> Iterator[str]:
     """The sizes of the splits with the labels that each lacks, and what becomes of the cut when the table grows."""
-    name, words = own_rows.where(asked), list(_firsts(asked).values())
     counted = []
-    for split, rows in splits.items():
-        there = set(rows.values or ())
-        missing = [word for word in words if word not in there]
+    for split, frame in loaded.frames.items():
+        missing = [word for word in asked.words if word not in set(frame["label"])]
         lacks = f" (none of {', '.join(missing[:_LISTED])}{', …' if len(missing) > _LISTED else ''})"
-        counted.append(f"{split} {len(rows.names):,}{lacks if missing else ''}")
-    left_out = f"; {dropped:,} rows are left out for their label" if dropped else ""
-    yield f"rows of {name}: {', '.join(counted)}{left_out}"
+        counted.append(f"{split} {len(frame):,}{lacks if missing else ''}")
+    left_out = f"; {loaded.dropped:,} are left out for their label" if loaded.dropped else ""
+    yield f"rows of {own_rows.where(asked)}: {', '.join(counted)}{left_out}"
     if (reshuffled := own_rows.reshuffles(asked)) is not None:
-        yield f"rows of {name}: {reshuffled}"
+        yield f"rows of {own_rows.where(asked)}: {reshuffled}"
 
 
 def _split(asked: OwnRows, frame: "pd.DataFrame") -> Split:
