@@ -107,7 +107,7 @@ def _of_splits(facts: Facts) -> Iterator[str]:
     if facts.rows.splits and facts.rows.splits.test < 1:
         yield "a row's split depends on its text alone, so it stays when rows are added; sizes are near the shares"
     if "split_seed" in facts.rows.model_fields_set:
-        yield f"split_seed is {facts.rows.split_seed}, the first one that leaves no split of so few rows empty"
+        yield f"split_seed is {facts.rows.split_seed}: with one before it, a split would lack rows or a label"
     if len(test) < _FEW_ROWS:
         yield f"{len(test)} test rows: intervals will be wide"
 

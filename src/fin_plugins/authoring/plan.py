@@ -83,7 +83,7 @@ def plan(wishes: Wishes, source: Source) -> Plan:
     frame = _without_dropped(texts, look.require(whole, wishes.label, "--label"), wishes)
     counts = _chosen(look.labels_in(frame["label"], wishes.label), wishes)
     words = _words(list(counts), wishes)
-    rows, keys = _rows(wishes, source, words, _seed(frame["text"], wishes.shares))
+    rows, keys = _rows(wishes, source, words, _seed(frame, words, wishes.shares))
     _require_parseable(rows.words, words)
     found = split_up(rows, source.frames, source.shown)
     of_word: dict[str, int] = {}
@@ -137,13 +137,15 @@ def _words(labels: Sequence[str], wishes: Wishes) -> dict[str, str]:
     return {label: wishes.words.get(label) or asked.get(folded(label), label) for label in labels}
 
 
-def _seed(texts: "pd.Series[str]", shares: Mapping[str, float]) -> int | None:
-    """The first seed that leaves no split without rows; None where that is the one that counts anyway."""
+def _seed(frame: "pd.DataFrame", words: Mapping[str, str], shares: Mapping[str, float]) -> int | None:
+    """The seed that gives every split its rows; None where that is the one that counts anyway."""
     from fin_plugins.data.splitting import SEED, first_seed
+    from fin_plugins.tasks.own_rows import label_of
 
     if not shares or sum(shares.values()) > 1:
         return None
-    filled = [text for text in texts if text.strip()]
+    known = frame.assign(label=frame["label"].map(lambda label: label_of(label, dict(words))))
+    filled = known[known["text"].str.strip() != ""]
     seed = first_seed(filled, SEED, test=shares.get("test", 0.0), validation=shares.get("validation", 0.0))
     return None if seed == SEED else seed
 

@@ -4,7 +4,7 @@ A table that may grow is cut by a hash of each text (`by_text`); the other cuts 
 stream, which deals the rows anew as soon as there is one more.
 """
 
-from collections.abc import Iterable
+from collections import Counter
 from hashlib import blake2b
 
 import numpy as np
@@ -14,7 +14,10 @@ from sklearn.model_selection import train_test_split
 from fin_plugins.data.normalise import normalise
 
 SEED = 42
-SEEDS_TRIED = 1_000
+SEEDS_TRIED, ROWS_TRIED = 1_000, 200_000
+"""Where a seed is looked for: seeds, and rows of all of them together, so that it takes a second at most."""
+FREQUENT = 10
+"""Texts of a label that each split should then have a row of."""
 
 
 def shuffled(frame: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
@@ -74,21 +77,29 @@ def by_text(frame: pd.DataFrame, *, seed: int = SEED, test: float, validation: f
     return {split: ordered[homes == split].reset_index(drop=True) for split in names}
 
 
-def first_seed(texts: Iterable[str], start: int, *, test: float, validation: float = 0.0) -> int | None:
-    """The first seed from `start` on with which `by_text` leaves no split without rows; None where none is found.
+def first_seed(frame: pd.DataFrame, start: int, *, test: float, validation: float = 0.0) -> int | None:
+    """The first seed from `start` on with which `by_text` gives every split rows of every frequent label.
+
+    Where none is found in reasonable time, the first one that leaves no split without rows, and None without such.
 
     Args:
-        texts: of all rows.
+        frame: rows with `text` and `label`.
         start: the first seed that is tried.
         test: as for `by_text`.
         validation: as for `by_text`.
     """
-    known = set(map(normalise, texts))
-    wanted = {"test", *(("validation",) if validation else ()), *(("train",) if test + validation < 1 else ())}
-    for seed in range(start, start + SEEDS_TRIED) if len(known) >= len(wanted) else ():
-        if wanted <= {_home(place(text, seed), test, validation) for text in known}:
-            return seed
-    return None
+    rows = set(zip(frame["text"].map(normalise), frame["label"], strict=True))
+    splits = {"test", *(("validation",) if validation else ()), *(("train",) if test + validation < 1 else ())}
+    counts = Counter(label for _, label in rows)
+    frequent = {(split, label) for label, count in counts.items() if count >= FREQUENT for split in splits}
+    filled: int | None = None
+    for seed in range(start, start + min(SEEDS_TRIED, 1 + ROWS_TRIED // max(1, len(rows)))):
+        there = {(_home(place(text, seed), test, validation), label) for text, label in rows}
+        if splits <= {split for split, _ in there}:
+            if frequent <= there:
+                return seed
+            filled = seed if filled is None else filled
+    return filled
 
 
 def _home(where: float, test: float, validation: float) -> str:
