@@ -33,6 +33,9 @@ def decoded(path: Path, encoding: str | None = None) -> str:
         FinError: it is in another encoding, or none is called so.
     """
     content = path.read_bytes()
+    zeros = content.count(0, 0, _HEADER)
+    if encoding is None and not content.startswith(tuple(_MARKS)) and 3 * zeros > len(content[:_HEADER]):
+        raise FinError(f"{path}: every other byte is 0, as in UTF-16 without its mark: {_REMEDY}")
     marked = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding or marked)
@@ -40,8 +43,6 @@ def decoded(path: Path, encoding: str | None = None) -> str:
         raise FinError(f"{path}: encoding {encoding}: none is called so; known are cp1252, latin-1, utf-16") from error
     except UnicodeError as error:
         raise FinError(f"{path}: {_where(content, error)}: not {(encoding or marked).upper()}: {_REMEDY}") from error
-    if encoding is None and text.count("\0", 0, _HEADER) > len(text[:_HEADER]) // 3:
-        raise FinError(f"{path}: every other byte is 0, as in UTF-16 without its mark: {_REMEDY}")
     return text.removeprefix("\ufeff")
 
 

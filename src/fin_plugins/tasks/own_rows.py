@@ -220,7 +220,7 @@ def _splits(rows: OwnRows, frames: "Frames", name: str) -> "Frames":
 
     if rows.splits:
         whole = pd.concat(_renumbered(frames), ignore_index=True)
-        return _filled(rows, cut(rows, whole), len(whole), name)
+        return _filled(rows, cut(rows, whole), whole, name)
     if rows.split_column:
         frames = _by_column(pd.concat(_renumbered(frames), ignore_index=True), rows.split_column, name)
     splits: Frames = {}
@@ -265,17 +265,22 @@ def cut(rows: OwnRows, frame: "pd.DataFrame") -> "Frames":
     return {"test": splits["test"]} if rows.splits.test == 1 else splits
 
 
-def _filled(rows: OwnRows, splits: "Frames", number: int, name: str) -> "Frames":
+def _filled(rows: OwnRows, splits: "Frames", whole: "pd.DataFrame", name: str) -> "Frames":
+    """The splits, none of them without rows."""
+    from fin_plugins.data.normalise import normalise
+
     empty = [split for split, frame in splits.items() if frame.empty]
     if not empty:
         return splits
-    if rows.split_method == "text_hash" and number >= len(splits):
+    texts = len(set(whole["text"].map(normalise)))
+    if rows.split_method == "text_hash" and texts >= len(splits):
         raise FinError(
-            f"{name}: of {number} rows with a text none falls into {' and '.join(empty)}: "
+            f"{name}: of {texts} different texts none falls into {' and '.join(empty)}: "
             "take another split_seed, or a larger share"
         )
     wanted = " and ".join(split for split in ("test", "validation") if split in splits)
-    raise FinError(f"{name}: {number} rows with a text are too few to cut off {wanted}")
+    counted = f"{texts} different texts" if len(whole) != texts else f"{texts} rows with a text"
+    raise FinError(f"{name}: {counted} are too few to cut off {wanted}")
 
 
 def _ordered(rows: OwnRows, split: str, frame: "pd.DataFrame") -> "pd.DataFrame":
