@@ -47,8 +47,8 @@ def test_labels(values: list[str], counts: dict[str, int]) -> None:
     [
         (["a", "", " ", "b"], r"column mood: 2 rows have no label \(row 2, 3\)"),
         (["a", "b", ""], r"1 row has no label \(row 3\)"),
-        (["a", "a"], "1 different values: a label column has 2 to 50"),
-        ([str(number) for number in range(51)], "51 different values"),
+        (["a", "a"], "1 different values: a label column has 2 to 500"),
+        ([str(number) for number in range(501)], "501 different values"),
     ],
 )
 def test_no_labels(values: list[str], message: str) -> None:

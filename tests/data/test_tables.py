@@ -60,6 +60,85 @@ def test_a_semicolon_separates_as_excel_writes_it_here(tmp_path: Path) -> None:
     assert read_table(file).to_dict("list") == {"text": ["1,5; 2", "b"], "label": ["up", "down"]}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'text, label\n"Up, and up", "rise"\n"Down", "fall"\n',
+        'sep=;\r\ntext;label\r\n"Up, and up";rise\r\nDown;fall\r\n',
+        '"sep=|"\ntext|label\nUp, and up|rise\nDown|fall\n',
+        "\ufefftext\tlabel\nUp, and up\trise\nDown\tfall\n",
+    ],
+)
+def test_quotes_behind_a_blank_and_a_line_that_names_the_separator(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(text, encoding="utf-8", newline="")
+    assert read_table(file).to_dict("list") == {"text": ["Up, and up", "Down"], "label": ["rise", "fall"]}
+
+
+def test_separators_inside_quoted_headers_do_not_count(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text('"text, long";"label, x, y"\n"Up, and up";"rise"\n')
+    assert read_table(file).to_dict("list") == {"text, long": ["Up, and up"], "label, x, y": ["rise"]}
+    file.write_text("sep=;\ntext;label\na;b;c\n")
+    with pytest.raises(FinError, match="line 3: 3 cells"):
+        read_table(file)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [("utf-16", None), ("utf-32", None), ("utf-8-sig", None), ("latin-1", "latin-1"), ("utf-16-le", "utf-16-le")],
+)
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+def test_encodings_by_their_mark_or_by_name(encoding: str, named: str | None, ending: str, tmp_path: Path) -> None:
+    file = save(pd.DataFrame({"text": ["Küche für heute"], "label": ["gut"]}), tmp_path / f"rows{ending}")
+    file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
+    assert read_table(file, encoding=named)["text"][0] == "Küche für heute"
+
+
+def test_an_encoding_that_is_wrong_or_missing_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes("text,label\nKüche,gut\n".encode("cp1252"))
+    with pytest.raises(FinError, match=r"line 2: not UTF-8.*--encoding cp1252.*encoding: cp1252"):
+        read_table(file)
+    for name in ("no-such", "rot13"):
+        with pytest.raises(FinError, match=f"encoding {name}: none is called so"):
+            read_table(file, encoding=name)
+    file.write_bytes("text,label\nKüche,gut\n".encode("utf-16-le"))
+    with pytest.raises(FinError, match="UTF-16 without its mark"):
+        read_table(file, encoding=None)
+    with pytest.raises(FinError, match="encoding cp1252: only"):
+        read_table(save(pd.DataFrame(ROWS), tmp_path / "rows.xlsx"), encoding="cp1252")
+
+
+def book(path: Path, **sheets: list[list[object]]) -> Path:
+    from openpyxl import Workbook
+
+    made = Workbook()
+    made.remove(made.active)  # type: ignore[arg-type]
+    for title, rows in sheets.items():
+        sheet = made.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    made.save(path)
+    return path
+
+
+TABLE: list[list[object]] = [["text", "label"], ["a", 1], ["b", None]]
+
+
+def test_the_sheet_with_rows_is_read_and_of_several_one_must_be_named(tmp_path: Path) -> None:
+    read = {"text": ["a", "b"], "label": ["1", ""]}
+    assert read_table(book(tmp_path / "one.xlsx", Empty=[], Data=TABLE)).to_dict("list") == read
+    two = book(tmp_path / "two.xlsx", Notes=[["Read me"]], Data=TABLE)
+    with pytest.raises(FinError, match=r"Notes \(1 lines\), Data \(3 lines\): say which, as in `--sheet Data`"):
+        read_table(two)
+    assert read_table(two, sheet="Data").to_dict("list") == read
+    with pytest.raises(FinError, match=r"no sheet 'Dta' \(did you mean Data\?\); there are Notes, Data"):
+        read_table(two, sheet="Dta")
+    with pytest.raises(FinError, match="only XLSX files have sheets"):
+        read_table(save(pd.DataFrame(ROWS), tmp_path / "rows.csv"), sheet="Data")
+
+
 def test_objects_may_lack_a_key(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"text": "a"}\n\n{"label": 1, "text": "b"}\r\n')

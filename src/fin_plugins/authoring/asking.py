@@ -73,6 +73,7 @@ def wishes(name: str, source: Source, flags: Mapping[str, Any], asking: Asking) 
         label=label,
         labels=tuple(one.strip() for one in (flags["labels"] or "").split(",") if one.strip()),
         words=_pairs(flags["alias"]),
+        dropped=tuple(one.strip() for one in flags["drop_label"]),
         instruction=flags["instruction"],
         split_column=split_column,
         shares=_shares(source, flags, split_column),
@@ -103,6 +104,10 @@ def _split_column(source: Source, flags: Mapping[str, Any], guessed: look.Column
 
 def _shares(source: Source, flags: Mapping[str, Any], split_column: str | None) -> dict[str, float]:
     told = {key: flags[key] for key in ("test", "validation") if flags[key] is not None}
+    if told.get("test") == 1 and flags["seen"]:
+        raise FinError("--test 1 leaves no rows to train on: take a smaller share, or --unseen")
+    if told.get("test") == 1:
+        told.setdefault("validation", 0)
     if not told and (split_column or source.has_splits or "files" in source.keys):
         return {}
     return {key: share for key, share in (_SHARES | told).items() if share}

@@ -9,6 +9,7 @@ from fin_plugins.tasks.fields import Card, OwnRows
 from fin_plugins.tasks.schema_address import ADDRESS
 
 _SCHEMA = f"# yaml-language-server: $schema={ADDRESS}"
+_MOST_NAMED_TWICE = 20
 _SHORTEST_REPLY = 16
 """Tokens; a label of usual length has fewer."""
 
@@ -16,6 +17,7 @@ _HINTS = {
     "file": "relative to this file",
     "hub": "on the hub; a path is relative to this file",
     "splits": "shares; rows with the same text stay together",
+    "split_method": "a row keeps its split and its place when rows are added",
     "seen": "true: models are trained on it; false: it shows what training on others did to it",
     "version": "raise it when rows or prompt change",
 }
@@ -55,14 +57,15 @@ def template_of(instruction: str | None, labels: Sequence[str], column: str) -> 
     if instruction and "{{text}}" in instruction.replace(" ", ""):
         return instruction.rstrip("\n") + "\n"
     told = instruction.strip() if instruction else instruction_for(labels)
-    heading = column.capitalize() if column.isascii() and column.isalpha() else "Text"
+    last = column.rpartition(".")[2]
+    heading = last.capitalize() if last.isascii() and last.isalpha() else "Text"
     return f"{in_template(told)}\n{heading}: {{{{text}}}}\n"
 
 
 def instruction_for(labels: Sequence[str]) -> str:
     """An instruction that names all labels."""
     listed = f"{', '.join(labels[:-1])} or {labels[-1]}"
-    if all(label.replace("-", "").isalnum() for label in labels):
+    if len(labels) <= _MOST_NAMED_TWICE and all(label.replace("-", "").isalnum() for label in labels):
         answer = f"Return only a single word, either {' or '.join(labels)}."
     else:
         answer = "Return only the label, word for word."

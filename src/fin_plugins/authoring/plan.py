@@ -1,11 +1,13 @@
 """From what a user says and what is in the rows to a task that will run, and what there is to know about it."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.authoring import look
 from fin_plugins.authoring.draft import Draft, template_of
+from fin_plugins.authoring.notes import Facts, notes
 from fin_plugins.authoring.source import Source
 from fin_plugins.errors import FinError
 from fin_plugins.model_check import check, hint
@@ -14,12 +16,9 @@ from fin_plugins.tasks.fields import Card, OwnRows
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fin_plugins.tasks.own_rows import Split
-
 NOT_STATED = "not stated"
 """The licence of data whose licence the user did not name."""
 
-_FEW = 100
 _STAND_INS = {"file": "rows.csv", "splits": {"test": 0.2}, "labels": ["a", "b"]}
 
 
@@ -33,6 +32,7 @@ class Wishes:
         label: column of the label.
         labels: the label set in order; empty for what the data has.
         words: for a label in the data, the word that the model is asked for.
+        dropped: labels whose rows are left out.
         instruction: the prompt's; None for one that names the labels.
         split_column: column that names the splits; None for none.
         shares: share of the rows by split that is cut off; empty for the splits that the data has.
@@ -44,6 +44,7 @@ class Wishes:
     label: str
     labels: tuple[str, ...]
     words: Mapping[str, str]
+    dropped: tuple[str, ...]
     instruction: str | None
     split_column: str | None
     shares: Mapping[str, float]
@@ -77,27 +78,27 @@ def plan(wishes: Wishes, source: Source) -> Plan:
     """
     from fin_plugins.tasks.own_rows import split_up
 
-    frame = look.all_rows(source.frames)
-    look.require(frame, wishes.text, "--text")
-    look.require(frame, wishes.label, "--label")
-    counts = _chosen(look.labels_in(frame[wishes.label], wishes.label), wishes)
-    rows, keys = _rows(wishes, source, list(counts))
-    _require_parseable(rows.words)
+    whole = look.all_rows(source.frames)
+    texts = look.require(whole, wishes.text, "--text")
+    frame = _without_dropped(texts, look.require(whole, wishes.label, "--label"), wishes)
+    counts = _chosen(look.labels_in(frame["label"], wishes.label), wishes)
+    words = _words(list(counts), wishes)
+    rows, keys = _rows(wishes, source, words, _seed(frame, words, wishes.shares))
+    _require_parseable(rows.words, words)
     found = split_up(rows, source.frames, source.shown)
     of_word: dict[str, int] = {}
     for value, count in counts.items():
-        word = wishes.words.get(value, value)
-        of_word[word] = of_word.get(word, 0) + count
+        of_word[words[value]] = of_word.get(words[value], 0) + count
     counted = f"{len(frame):,} rows, {len(of_word)} labels"
     about = f"{wishes.label.capitalize()} of {source.shown}: {counted}. Made by `fin task new`."
     template = template_of(wishes.instruction, rows.words, wishes.text)
     order = tuple(split for split in ("train", "validation", "test") if split in found.frames)
     return Plan(
         draft=Draft(wishes.name, rows, keys, order, template, about, wishes.card),
-        rows=len(frame),
+        rows=len(whole),
         labels=of_word,
         splits={split: len(found.frames[split]) for split in order},
-        notes=tuple(_notes(frame, wishes, of_word, found)),
+        notes=tuple(notes(Facts(frame, rows, words, of_word, found, wishes.card.licence == NOT_STATED))),
     )
 
 
@@ -114,14 +115,52 @@ def _chosen(found: dict[str, int], wishes: Wishes) -> dict[str, int]:
     return {label: found.get(label, 0) for label in wishes.labels or found}
 
 
-def _rows(wishes: Wishes, source: Source, labels: list[str]) -> tuple[OwnRows, dict[str, Any]]:
-    named = {label: wishes.words.get(label, label) for label in labels} if wishes.words else labels
+def _without_dropped(texts: "pd.Series[str]", labels: "pd.Series[str]", wishes: Wishes) -> "pd.DataFrame":
+    """Texts and labels of the rows that stay."""
+    import pandas as pd
+
+    from fin_plugins.tasks.own_rows import spelled
+
+    there = set(labels.str.strip())
+    for label in wishes.dropped:
+        if label not in there:
+            raise FinError(f"--drop-label {label}: no such label in the data{hint(label, there)}")
+    frame = pd.DataFrame({"text": texts, "label": labels})
+    return frame[labels.map(lambda value: spelled(value, wishes.dropped) is None).astype(bool)].reset_index(drop=True)
+
+
+def _words(labels: Sequence[str], wishes: Wishes) -> dict[str, str]:
+    """The word for each label in the data; what differs from a word of `--alias` in its letters' case is that word."""
+    from fin_plugins.tasks.parser import folded
+
+    asked = {folded(word): word for word in wishes.words.values()}
+    return {label: wishes.words.get(label) or asked.get(folded(label), label) for label in labels}
+
+
+def _seed(frame: "pd.DataFrame", words: Mapping[str, str], shares: Mapping[str, float]) -> int | None:
+    """The seed that gives every split its rows; None where that is the one that counts anyway."""
+    from fin_plugins.data.splitting import SEED, first_seed
+    from fin_plugins.tasks.own_rows import label_of
+
+    if not shares or sum(shares.values()) > 1:
+        return None
+    known = frame.assign(label=frame["label"].map(lambda label: label_of(label, dict(words))))
+    filled = known[known["text"].str.strip() != ""]
+    seed = first_seed(filled, SEED, test=shares.get("test", 0.0), validation=shares.get("validation", 0.0))
+    return None if seed == SEED else seed
+
+
+def _rows(wishes: Wishes, source: Source, words: Mapping[str, str], seed: int | None) -> tuple[OwnRows, dict[str, Any]]:
+    named = dict(words) if any(label != word for label, word in words.items()) else list(words)
     keys: dict[str, Any] = {
         **source.keys,
         "columns": {"text": wishes.text, "label": wishes.label},
         "labels": named,
+        **({"drop_labels": list(wishes.dropped)} if wishes.dropped else {}),
         **({"split_column": wishes.split_column} if wishes.split_column else {}),
         **({"splits": dict(wishes.shares)} if wishes.shares else {}),
+        "split_method": "text_hash",
+        **({"split_seed": seed} if seed is not None else {}),
     }
     rows, findings = check(OwnRows, keys, _STAND_INS)
     if rows is None:
@@ -129,37 +168,33 @@ def _rows(wishes: Wishes, source: Source, labels: list[str]) -> tuple[OwnRows, d
     return rows, keys
 
 
-def _require_parseable(words: Sequence[str]) -> None:
+def _require_parseable(words: Sequence[str], labels: Mapping[str, str]) -> None:
     """Labels are also looked for in what a model writes."""
-    from fin_plugins.tasks.parser import parse_label
+    from fin_plugins.tasks.parser import folded, parse_label
 
     broken = [word for word in words if not word.isprintable()]
     if broken:
         raise FinError(
             f"label {broken[0]!r}: has a line break or a character that cannot be seen: use --alias LABEL=WORD"
         )
+    forms: dict[tuple[str, ...], list[str]] = {}
+    for word in words:
+        forms.setdefault(folded(word), []).append(word)
+    alike = [found for form, found in forms.items() if form and len(found) > 1]
+    if alike:
+        merge = " ".join(f"--alias {shlex.quote(_merged(found, labels))}" for found in alike)
+        shown = "; ".join(", ".join(found) for found in alike)
+        raise FinError(f"labels that whoever answers cannot tell apart: {shown}: make one of each: {merge}")
     try:
         parse_label("", words)
     except ValueError as error:
         raise FinError(f"{error}: give it a word with --alias LABEL=WORD") from error
 
 
-def _notes(frame: "pd.DataFrame", wishes: Wishes, counts: Mapping[str, int], found: "Split") -> list[str]:
-    repeated, conflicts = look.oddities(list(frame[wishes.text]), list(frame[wishes.label]))
-    absent = [label for label, count in counts.items() if not count]
-    test = found.frames["test"]
-    untested = [label for label in counts if label not in absent and label not in set(test["label"])]
-    said = {
-        f"{found.empty} rows have no text and are left out": found.empty,
-        f"{repeated} rows repeat the text of an earlier one": repeated,
-        f"{conflicts} texts carry two different labels: no model can be right on all of their rows": conflicts,
-        f"{found.leaks} rows are left out of train or validation because a held-out split has their text": found.leaks,
-        f"no row has the label {', '.join(absent)}": absent,
-        f"no test row has the label {', '.join(untested)}": untested,
-        f"{len(test)} test rows: intervals will be wide": len(test) < _FEW,
-        "the licence is not stated, which `fin task check` asks for: --licence": wishes.card.licence == NOT_STATED,
-    }
-    return [note for note, applies in said.items() if applies]
+def _merged(alike: Sequence[str], labels: Mapping[str, str]) -> str:
+    """What `--alias` has to say so that labels become one: the one in small letters where there is one."""
+    word = min(alike, key=lambda one: (one != one.lower(), one))
+    return next(f"{label}={word}" for label, said in labels.items() if said in alike and said != word)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -36,25 +36,30 @@ class Source:
         return any(SPLIT_NAMES.get(name.lower()) == "test" for name in self.frames)
 
 
-def read_source(data: Sequence[str], folder: Path) -> Source:
+def read_source(data: Sequence[str], folder: Path, sheet: str | None = None, encoding: str | None = None) -> Source:
     """Read what `--data` names.
 
     Args:
         data: one file, several as `train=FILE`, or `hf:OWNER/NAME`, `hf:OWNER/NAME:CONFIG@REVISION`, `hf:./FOLDER`.
         folder: where the YAML will lie; the keys name files relative to it.
+        sheet: the sheet of a workbook.
+        encoding: of a text file.
 
     Raises:
         FinError: the rows cannot be read, or cannot be named relative to the YAML.
     """
+    given = {key: value for key, value in (("sheet", sheet), ("encoding", encoding)) if value is not None}
     if len(data) == 1 and data[0].startswith(_HUB):
+        if given:
+            raise FinError(f"--{next(iter(given))}: is for files, not for hub data sets")
         return _hub(data[0].removeprefix(_HUB), folder)
     from fin_plugins.data.tables import read_table
 
     files = _files(data)
-    frames = {split: read_table(Path(path)) for split, path in files.items()}
+    frames = {split: read_table(Path(path), sheet, encoding) for split, path in files.items()}
     named = {split: relative(Path(path), folder) for split, path in files.items()}
-    keys = {"file": named["all"]} if list(named) == ["all"] else {"files": named}
-    return Source(frames, keys, ", ".join(Path(path).name for path in files.values()))
+    keys: dict[str, Any] = {"file": named["all"]} if list(named) == ["all"] else {"files": named}
+    return Source(frames, keys | given, ", ".join(Path(path).name for path in files.values()))
 
 
 def relative(path: Path, folder: Path) -> str:

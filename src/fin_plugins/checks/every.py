@@ -51,10 +51,12 @@ class Checked:
     Attributes:
         findings: in the order of files and lines.
         notes: why something was not looked at.
+        facts: how many rows the user's own tables have in each split, and what they lack.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    facts: tuple[str, ...] = ()
 
 
 def check(paths: Iterable[Named], options: Options) -> Checked:
@@ -73,14 +75,15 @@ def check(paths: Iterable[Named], options: Options) -> Checked:
         read = read_task_file(path, name)
         found[name] = list(read.findings)
         files += [read.file] if read.file else []
-    world, notes = World(tuple(files)), list[str]()
+    world, notes, facts = World(tuple(files)), list[str](), list[str]()
     for file in files:
         found[file.name] += _static(file, world)
         about_rows, note = _rows(file, options)
         found[file.name] += about_rows
         notes += [note] if note else []
+        facts += _facts(file, options)
     kept = set(_once(found, files))
-    return Checked(tuple(sorted(kept)), tuple(dict.fromkeys(notes)))
+    return Checked(tuple(sorted(kept)), tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(facts)))
 
 
 def _static(file: TaskFile, world: World) -> Iterator[Finding]:
@@ -94,6 +97,12 @@ def _rows(file: TaskFile, options: Options) -> tuple[list[Finding], str | None]:
     from fin_plugins.checks import rows
 
     return rows.check(file, options)
+
+
+def _facts(file: TaskFile, options: Options) -> tuple[str, ...]:
+    from fin_plugins.checks import rows
+
+    return rows.facts(file, options)
 
 
 def _once(found: dict[str, list[Finding]], files: list[TaskFile]) -> Iterator[Finding]:

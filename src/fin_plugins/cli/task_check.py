@@ -79,7 +79,7 @@ def _problems(
     left_out = {_known(code) for code in ignore}
     files, notes = find(paths)
     checked = check(files, options)
-    notes += checked.notes
+    notes += [*checked.notes, *checked.facts]
     for note in notes:
         _note(note)
     findings = _standing(checked.findings, [file.name for file in files], _codes(options, not checked.notes) - left_out)

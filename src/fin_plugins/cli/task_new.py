@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 @click.command("new")
 @click.argument("name")
 @click.option("--data", multiple=True, required=True, help="A file; train=FILE and test=FILE; or hf:OWNER/NAME.")
-@click.option("--text", help="Column of the text.")
-@click.option("--label", help="Column of the label.")
+@click.option("--text", help="Column of the text; in nested JSON a path, as in document.body.")
+@click.option("--label", help="Column of the label, or a path.")
 @click.option("--labels", help="The labels in the order for reports, as in down,flat,up; default: as in the data.")
 @click.option("--alias", multiple=True, metavar="LABEL=WORD", help="Ask the model for WORD where the data has LABEL.")
+@click.option("--drop-label", multiple=True, metavar="LABEL", help="Leave out the rows with this label, as in N/A.")
+@click.option("--sheet", help="Sheet of a workbook.")
+@click.option("--encoding", help="Encoding of a text file, as in cp1252  [default: UTF-8, or UTF-16 by its mark]")
 @click.option("--instruction", help="What stands above the text in the prompt, or a whole template with {{text}}.")
 @click.option("--split-column", help="Column that says train, validation or test.")
-@click.option("--test", type=click.FloatRange(0, 1, True, True), help="Share of the rows to test on  [default: 0.2]")
+@click.option("--test", type=click.FloatRange(0, 1, True), help="Share of the rows to test on; 1: all  [default: 0.2]")
 @click.option("--validation", type=click.FloatRange(0, 1, max_open=True), help="Share to validate on  [default: 0.1]")
 @click.option("--seen/--unseen", default=None, help="Whether models are trained on it  [default: unseen]")
 @click.option("--source", help="Where the data comes from: an address, or a sentence.")
@@ -37,13 +40,13 @@ def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags:
     """Write NAME.yaml and its twin NAME_gen.yaml for labelled rows: CSV, TSV, JSON, JSONL, Parquet, XLSX or the hub.
 
     The first compares the likelihoods of the labels, the twin lets the model write its answer. Rows without splits are
-    cut by a fixed seed so that no text stands on two sides.
+    cut by a hash of each text, so that no text stands on two sides and a row keeps its split when rows are added.
 
     \b
     Examples:
       fin task new my_task --data rows.csv --text headline --label sentiment
       fin task new my_task --data train=a.jsonl --data test=b.jsonl --text body --label topic --licence CC0-1.0
-      fin task new my_task --data rows.xlsx --alias 0=dovish --alias 1=hawkish --yes
+      fin task new my_task --data rows.xlsx --sheet 2026 --alias 0=dovish --alias 1=hawkish --yes
       fin task new my_task --data hf:owner/name --text text --label label
     """  # noqa: D301 - click wants the character itself
     from fin_plugins.authoring.asking import Asking, wishes
@@ -59,7 +62,7 @@ def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags:
     check_name(name)
     files = [out / f"{name}.yaml", out / f"{twin_of(name)}.yaml"]
     _may_write(files, flags["force"], asking)
-    source = read_source(data, out)
+    source = read_source(data, out, flags["sheet"], flags["encoding"])
     made = plan(wishes(name, source, flags, asking), source)
     write_files(dict(zip(files, (task_yaml(made.draft), twin_yaml(made.draft)), strict=True)))
     click.echo(json.dumps(in_json(made, files), ensure_ascii=False, indent=1) if as_json else as_text(made, files))

@@ -1,46 +1,45 @@
 """One table from a file that a user has: CSV, TSV, JSON, JSONL, Parquet or XLSX, every cell as text."""
 
-import csv
 import json
+import shlex
 from collections.abc import Callable, Iterable, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.data.delimited import decoded, delimited
 from fin_plugins.errors import FinError
+from fin_plugins.model_check import hint
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DELIMITERS = (",", ";", "\t")
-_LONGEST_CELL = 1 << 30
-
 Columns = dict[str, list[str]]
 
 
-def read_table(path: Path) -> "pd.DataFrame":
+def read_table(path: Path, sheet: str | None = None, encoding: str | None = None) -> "pd.DataFrame":
     """Read a table; row 0 of the frame is the first row of the data.
 
     "NA" and "None" stay text, an empty cell is an empty text, a whole number has no decimal point (a column of whole
-    numbers with a gap in it comes out of pandas and Parquet as 0.0, 1.0), and yes or no is `true` or `false`.
+    numbers with a gap in it comes out of pandas and Parquet as 0.0, 1.0), yes or no is `true` or `false`, and what is
+    nested stays JSON, which `data.nested` looks into.
 
     Args:
         path: a file; its ending says what it is.
+        sheet: the sheet of a workbook; None for the only one that has rows.
+        encoding: of a text file; None for UTF-8, or UTF-16 by its mark.
 
     Raises:
-        FinError: there is no such file, it is of another kind, broken, not UTF-8, or has no rows.
+        FinError: there is no such file, it is of another kind, broken, in another encoding, or has no rows; or the
+            workbook has rows in several sheets and none of them is named.
     """
     import pandas as pd
 
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise FinError(f"{path}: unknown kind of table: save it as {', '.join(ENDINGS)}")
-    if not path.is_file():
-        raise FinError(f"{path}: no such file" if not path.exists() else f"{path}: a folder; name a file")
     try:
-        columns = reader(path)
+        columns = _columns(path, sheet, encoding)
     except OSError as error:
         raise FinError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except RecursionError as error:
+        raise FinError(f"{path}: nested deeper than anybody would write") from error
     if not columns or not next(iter(columns.values())):
         raise FinError(f"{path}: no rows in it")
     _encodable(columns, path)
@@ -60,36 +59,17 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def _csv(path: Path) -> Columns:
-    text = _decoded(path)
-    header = text.split("\n", 1)[0]
-    return _delimited(text, max(_DELIMITERS, key=header.count), path)
+def _csv(path: Path, encoding: str | None) -> Columns:
+    return _by_column(delimited(decoded(path, encoding), path), path)
 
 
-def _tsv(path: Path) -> Columns:
-    return _delimited(_decoded(path), "\t", path)
+def _tsv(path: Path, encoding: str | None) -> Columns:
+    return _by_column(delimited(decoded(path, encoding), path, "\t"), path)
 
 
-def _delimited(text: str, delimiter: str, path: Path) -> Columns:
-    csv.field_size_limit(_LONGEST_CELL)
-    lines = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[list[str]] = []
-    try:
-        for row in lines:
-            if rows and row and len(row) != len(rows[0]):
-                raise FinError(
-                    f"{path}: line {lines.line_num}: {len(row)} cells where the first line has {len(rows[0])}: "
-                    "put a text that holds the separator or a line break in double quotes"
-                )
-            rows += [row] if row else []
-    except csv.Error as error:
-        raise FinError(f"{path}: line {lines.line_num}: broken ({error}): is a double quote missing?") from error
-    return _by_column(rows, path)
-
-
-def _json_lines(path: Path) -> Columns:
+def _json_lines(path: Path, encoding: str | None) -> Columns:
     records = []
-    for number, line in enumerate(_decoded(path).split("\n"), 1):
+    for number, line in enumerate(decoded(path, encoding).split("\n"), 1):
         if line.strip():
             records.append(_parsed(line, f"{path}: line {number}"))
             if not isinstance(records[-1], dict):
@@ -97,8 +77,8 @@ def _json_lines(path: Path) -> Columns:
     return _of_records(records)
 
 
-def _json(path: Path) -> Columns:
-    records = _parsed(_decoded(path), str(path))
+def _json(path: Path, encoding: str | None) -> Columns:
+    records = _parsed(decoded(path, encoding), str(path))
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise FinError(f'{path}: must be a list of objects, as in [{{"text": …, "label": …}}, …]')
     return _of_records(records)
@@ -116,19 +96,43 @@ def _parquet(path: Path) -> Columns:
     return {name: list(map(as_text, table[name].to_pylist())) for name in table.column_names}
 
 
-def _xlsx(path: Path) -> Columns:
+def _xlsx(path: Path, sheet: str | None) -> Columns:
     from openpyxl import load_workbook
 
     try:
         book = load_workbook(path, read_only=True, data_only=True)
-        sheet = next(iter(book.worksheets))
-        rows = [list(map(as_text, row)) for row in sheet.iter_rows(values_only=True)]
+        shown = [one for one in book.worksheets if one.sheet_state == "visible"] or book.worksheets
+        wanted = shown if sheet is None else [one for one in book.worksheets if one.title == sheet]
+        titles = [one.title for one in book.worksheets]
+        sheets = {one.title: [row for row in _sheet_rows(one) if any(row)] for one in wanted}
         book.close()
     except OSError:
         raise
     except Exception as error:  # openpyxl lets those of zipfile, of the XML parser and its own through
         raise FinError(f"{path}: no XLSX file, or a broken one ({_first_line(error)})") from error
-    return _by_column([row for row in rows if any(row)], path)
+    return _by_column(_chosen(sheets, sheet, titles, path), path)
+
+
+def _sheet_rows(sheet: Any) -> list[list[str]]:
+    """The cells of a sheet, every row as long as the longest."""
+    rows = [list(map(as_text, row)) for row in sheet.iter_rows(values_only=True)]
+    longest = max(map(len, rows), default=0)
+    return [row + [""] * (longest - len(row)) for row in rows]
+
+
+def _chosen(sheets: dict[str, list[list[str]]], sheet: str | None, titles: list[str], path: Path) -> list[list[str]]:
+    """The rows of the sheet that is named, else of the only one that has rows."""
+    if sheet is not None and sheet not in sheets:
+        raise FinError(f"{path}: no sheet {sheet!r}{hint(sheet, titles)}; there are {', '.join(titles)}")
+    filled = {title: rows for title, rows in sheets.items() if rows}
+    if len(filled) > 1:
+        counts = ", ".join(f"{title} ({len(rows):,} lines)" for title, rows in filled.items())
+        longest = shlex.quote(max(filled, key=lambda title: len(filled[title])))
+        raise FinError(
+            f"{path}: several sheets have rows: {counts}: say which, as in `--sheet {longest}` "
+            f"(in a task file `sheet: {longest}`)"
+        )
+    return next(iter(filled.values()), [])
 
 
 def _by_column(rows: Sequence[Sequence[str]], path: Path) -> Columns:
@@ -149,15 +153,6 @@ def _told_apart(names: Sequence[str], path: Path) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise FinError(f"{path}: two columns are called {twice!r}: give each its own name")
-
-
-def _decoded(path: Path) -> str:
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise FinError(f"{path}: line {line}: not UTF-8: save the file as UTF-8 (Excel: CSV UTF-8)") from error
 
 
 def _parsed(text: str, place: str) -> Any:
@@ -191,13 +186,31 @@ def _first_line(error: Exception) -> str:
     return next(iter(lines), type(error).__name__)
 
 
-_READERS: dict[str, Callable[[Path], Columns]] = {
+def _columns(path: Path, sheet: str | None, encoding: str | None) -> Columns:
+    """The columns of a file, by its ending.
+
+    Raises:
+        FinError: the ending is none that is known, or a sheet or an encoding is named for a file that has none.
+    """
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise FinError(f"{path}: unknown kind of table: save it as {', '.join(ENDINGS)}")
+    if not path.is_file():
+        raise FinError(f"{path}: no such file" if not path.exists() else f"{path}: a folder; name a file")
+    if sheet is not None and ending != ".xlsx":
+        raise FinError(f"{path}: sheet {sheet}: only XLSX files have sheets")
+    if encoding is not None and ending not in _OF_TEXT:
+        raise FinError(f"{path}: encoding {encoding}: only {', '.join(_OF_TEXT)} files have one")
+    if ending == ".xlsx":
+        return _xlsx(path, sheet)
+    return _parquet(path) if ending == ".parquet" else _OF_TEXT[ending](path, encoding)
+
+
+_OF_TEXT: dict[str, Callable[[Path, str | None], Columns]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".jsonl": _json_lines,
     ".json": _json,
-    ".parquet": _parquet,
-    ".xlsx": _xlsx,
 }
-ENDINGS = tuple(_READERS)
+ENDINGS = (*_OF_TEXT, ".parquet", ".xlsx")
 """What a table's file may end in."""

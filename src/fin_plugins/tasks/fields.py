@@ -12,6 +12,7 @@ from fin_plugins.strict import Number, Strict, Text, rule
 
 Split = Literal["train", "validation", "test"]
 Fraction = Annotated[float, Number, Field(gt=0, lt=1)]
+SplitMethod = Literal["text_hash", "shuffle"]
 
 
 class Card(Strict):
@@ -44,9 +45,10 @@ class Columns(Strict):
     """Which columns of the table hold what."""
 
     text: Text = "text"
-    """The text to classify; the template calls it `{{text}}`."""
+    """The text to classify; the template calls it `{{text}}`. In cells that hold JSON, dots lead to what is inside:
+    `document.body`, `labels.0`."""
     label: Text = "label"
-    """The right answer."""
+    """The right answer; dots lead inside here, too."""
     also: list[Text] = Field(default_factory=list)
     """Further columns that the template names, as in `{{company}}`."""
 
@@ -61,14 +63,14 @@ class Columns(Strict):
 class Fractions(Strict):
     """Shares of the rows that are cut off as splits; the rest is `train`."""
 
-    test: Fraction
-    """Share of the test rows."""
+    test: Annotated[float, Number, Field(gt=0, le=1)]
+    """Share of the test rows; 1 for a table with nothing else in it."""
     validation: Fraction | None = None
     """Share of the validation rows."""
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> "Fractions":
-        if self.test + (self.validation or 0) >= 1:
+        if self.validation and self.test + self.validation >= 1:
             raise rule("validation", "test and validation take all rows: nothing is left to train on")
         return self
 
@@ -90,10 +92,16 @@ class OwnRows(Strict):
     """Configuration of the hub data set."""
     hub_revision: Text | None = None
     """Commit of the hub data set, so that its rows stay what they are."""
+    sheet: Text | None = None
+    """The sheet of an XLSX workbook; must be named where several sheets have rows."""
+    encoding: Text | None = None
+    """Encoding of a text file that is neither UTF-8 nor begins with the mark of UTF-16, as in `cp1252`."""
     columns: Columns = Columns()
     """Which columns hold text and label."""
     labels: list[Text] | dict[Text, Text]
     """The label set. As a mapping: the value in the data, and the word that the model is asked for ("0": dovish)."""
+    drop_labels: list[str] = Field(default_factory=list)
+    """Values in the column of the label whose rows are left out, as in `N/A`; an empty one for rows without a label."""
     aliases: dict[Text, list[Text]] = Field(default_factory=dict)
     """Further spellings of a label (of the word, where there are words) that count as that label in an answer."""
     split_column: Text | None = None
@@ -102,7 +110,11 @@ class OwnRows(Strict):
     """Where the data has no splits of its own: shares to cut off. Rows with the same text stay together. Splits that a
     hub data set has are put together first and cut anew."""
     split_seed: Annotated[int, Number, Field(ge=0, lt=2**32)] = 42
-    """Of that cut, and of the order of the test rows."""
+    """Of that cut, and of the order of the rows."""
+    split_method: SplitMethod = "shuffle"
+    """`text_hash`: each row's split and place in the order depend on its text and `split_seed` alone, so they stay what
+    they are when the table grows. `shuffle`: rows are dealt anew when one is added; for files from before there was a
+    choice."""
 
     @property
     def words(self) -> list[str]:
@@ -116,6 +128,15 @@ class OwnRows(Strict):
             raise rule(named[-1] if named else "file", "name one of file, files and hub")
         if (self.hub_config or self.hub_revision) and self.hub is None:
             raise rule("hub_config" if self.hub_config else "hub_revision", "is for hub data sets only")
+        if self.hub and (self.sheet or self.encoding):
+            raise rule("sheet" if self.sheet else "encoding", "is for files, not for hub data sets")
+        return self
+
+    @model_validator(mode="after")
+    def _dropped_or_listed(self) -> "OwnRows":
+        both = next((label for label in self.drop_labels if label in self.labels), None)
+        if both is not None:
+            raise rule("drop_labels", f"{both} is listed under labels, too: take it out of one of them")
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_warned: set[tuple[str, ...]] = set()
+
 _STAND_INS = {"file": "rows.csv", "splits": {"test": 0.2}, "labels": ["a", "b"]}
 
 
@@ -34,7 +36,7 @@ def load(*, fin: dict[str, Any] | None = None, config_source: str | None = None,
         FinError: the YAML is wrong, or the rows are.
     """
     show_in_one_line()
-    from fin_plugins.tasks.own_rows import read
+    from fin_plugins.tasks.own_rows import read, reshuffles
 
     source = _yaml(config_source)
     stated = _stated(source)
@@ -44,7 +46,17 @@ def load(*, fin: dict[str, Any] | None = None, config_source: str | None = None,
     except FinError as error:
         raise FinError(f"{source}: {error}") from error
     _require_splits(stated, found, source)
+    if (reshuffled := reshuffles(rows)) is not None:
+        _warn_once(source, reshuffled)
     return _as_documents(rows, found, {} if fin is None else fin, source)
+
+
+def _warn_once(source: Path, message: str) -> None:
+    """Say it once for a task and its twin, however often they are loaded."""
+    said = (str(source.parent), source.stem.removesuffix("_gen"), message)
+    if said not in _warned:
+        _warned.add(said)
+        log.warning("%s: %s", source.name, message)
 
 
 def _yaml(config_source: str | None) -> Path:
@@ -93,6 +105,7 @@ def _as_documents(rows: OwnRows, found: "Split", fin: dict[str, Any], source: Pa
 
     hashes = {split: content_hash(frame) for split, frame in found.frames.items()}
     dropped = {"no_text": found.empty, "in_held_out_split": found.leaks}
+    dropped |= {"label": found.dropped} if rows.drop_labels else {}
     fin.update(data="real", content_hash=hashes, control_tokens_broken=0, rows_dropped=dropped)
     _say(dropped, source)
     splits = {}

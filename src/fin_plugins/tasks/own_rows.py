@@ -1,13 +1,13 @@
 """The rows that `dataset_kwargs` of a user's task file names: read, labelled, split and cleaned."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fin_plugins.errors import FinError
 from fin_plugins.model_check import hint
-from fin_plugins.tasks.fields import Fractions, OwnRows
+from fin_plugins.tasks.fields import OwnRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +35,13 @@ class Split:
         frames: by split: `id` (the split and the row's number in the file), `text`, `label` and the further columns.
         empty: rows that were left out because they have no text.
         leaks: train and validation rows that were left out because a held-out split has their text.
+        dropped: rows that were left out for their label.
     """
 
     frames: "Frames"
     empty: int
     leaks: int
+    dropped: int
 
 
 def read(rows: OwnRows, folder: Path) -> Split:
@@ -75,7 +77,7 @@ def tables(rows: OwnRows, folder: Path) -> "Frames":
     for path in named.values():
         if not (folder / path).exists():
             raise FinError(f"{path}: no such file in {folder} (a path is relative to the task file)")
-    return {split: read_table(folder / path) for split, path in named.items()}
+    return {split: read_table(folder / path, rows.sheet, rows.encoding) for split, path in named.items()}
 
 
 def split_up(rows: OwnRows, found: "Frames", name: str) -> Split:
@@ -90,55 +92,97 @@ def split_up(rows: OwnRows, found: "Frames", name: str) -> Split:
         FinError: a column lacks, a label is not listed, or no split is `test`.
     """
     from fin_plugins.data.clean import clean
-    from fin_plugins.data.splitting import shuffled
 
-    frames = {split: _numbered(_columns(rows, frame, name)) for split, frame in found.items()}
-    frames = _labelled(rows, frames, name)
+    numbered = {split: _numbered(_columns(rows, frame, name)) for split, frame in found.items()}
+    kept = {split: without_dropped(rows, frame, frame["label"]) for split, frame in numbered.items()}
+    frames = _labelled(rows, kept, name)
     with_text = {split: frame[frame["text"].str.strip() != ""] for split, frame in frames.items()}
     splits = _splits(rows, with_text, name)
     cleaned = clean(splits)
-    cleaned["test"] = shuffled(cleaned["test"], rows.split_seed)
     return Split(
-        frames={split: _with_ids(frame, split) for split, frame in cleaned.items()},
+        frames={split: _with_ids(_ordered(rows, split, frame), split) for split, frame in cleaned.items()},
         empty=_count(frames) - _count(with_text),
         leaks=_count(splits) - _count(cleaned),
+        dropped=_count(numbered) - _count(kept),
     )
 
 
-def label_of(value: str, labels: list[str] | dict[str, str]) -> str | None:
-    """The word that a value in the data stands for; None where it is not listed.
+def reshuffles(rows: OwnRows) -> str | None:
+    """What a table's growth will do to its cut, in a sentence; None where each row keeps its split."""
+    if rows.splits is None or rows.split_method == "text_hash" or rows.hub_revision is not None:
+        return None
+    return (
+        "`split_method` is not set, so the rows are dealt anew as soon as one is added: test rows then stand in train, "
+        "and a model trained before has seen rows that it is tested on. `split_method: text_hash` keeps each row where "
+        "it is (another cut than now: raise `version` and train anew)"
+    )
+
+
+def column(frame: "pd.DataFrame", name: str) -> "pd.Series[str] | None":
+    """The column that a task file names, be it by dots inside cells of JSON; None where there is none."""
+    from fin_plugins.data.nested import inside
+
+    return frame[name] if name in frame else inside(frame, name)
+
+
+def without_dropped(rows: OwnRows, frame: "pd.DataFrame", values: "pd.Series[str]") -> "pd.DataFrame":
+    """The rows whose label is not one of those that are left out.
+
+    Args:
+        rows: what the task file says.
+        frame: the rows.
+        values: their labels as they stand in the data.
+    """
+    if not rows.drop_labels:
+        return frame
+    return frame[values.map(lambda value: spelled(value, rows.drop_labels) is None).astype(bool)]
+
+
+def spelled(value: str, listed: Collection[str]) -> str | None:
+    """How a list spells a value of the data; None where it is not in the list.
 
     Blanks around it do not count, and 0.0 is 0: a column of whole numbers with a gap is written so.
 
     Args:
         value: as it stands in the data.
-        labels: as the task file has them.
+        listed: as the task file has them.
     """
-    known = labels if isinstance(labels, dict) else {label: label for label in labels}
     plain = value.strip()
     whole = plain.removesuffix(".0")
-    return known.get(value) or known.get(plain) or (known.get(whole) if whole.lstrip("-").isdecimal() else None)
+    known = (value, plain, *([whole] if whole.lstrip("-").isdecimal() else []))
+    return next((one for one in known if one in listed), None)
+
+
+def label_of(value: str, labels: list[str] | dict[str, str]) -> str | None:
+    """The word that a value in the data stands for; None where it is not listed.
+
+    Args:
+        value: as it stands in the data.
+        labels: as the task file has them.
+    """
+    known = spelled(value, labels)
+    return labels[known] if known is not None and isinstance(labels, dict) else known
 
 
 def _columns(rows: OwnRows, frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
     """The columns that the task file names, by our names."""
+    import pandas as pd
+
     columns = rows.columns
     taken = [column for column in columns.also if column in ADDED]
     if taken:
         raise FinError(
             f"{name}: columns.also: {taken[0]} is a name of the loader's own: rename that column in the data"
         )
-    wanted = [columns.text, columns.label, *columns.also, *filter(None, [rows.split_column])]
-    for column in wanted:
-        if column not in frame:
-            listed = ", ".join(map(str, frame.columns))
-            raise FinError(f"{name}: no column {column!r}{hint(column, frame.columns)}; there are {listed}")
-    chosen = frame[list(columns.also)].copy()
-    chosen.insert(0, "label", frame[columns.label])
-    chosen.insert(0, "text", frame[columns.text])
-    if rows.split_column:
-        chosen["__split__"] = frame[rows.split_column]
-    return chosen
+    missing = next((one for one in columns.also if one not in frame), None)
+    named = {"text": columns.text, "label": columns.label}
+    named |= {"__split__": rows.split_column} if rows.split_column else {}
+    found = {ours: column(frame, theirs) for ours, theirs in named.items()}
+    missing = next((named[ours] for ours, cells in found.items() if cells is None), missing)
+    if missing is not None:
+        listed = ", ".join(map(str, frame.columns))
+        raise FinError(f"{name}: no column {missing!r}{hint(missing, frame.columns)}; there are {listed}")
+    return pd.DataFrame({**found, **{one: frame[one] for one in columns.also}})
 
 
 def _numbered(frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -175,7 +219,8 @@ def _splits(rows: OwnRows, frames: "Frames", name: str) -> "Frames":
     import pandas as pd
 
     if rows.splits:
-        return _cut(pd.concat(_renumbered(frames), ignore_index=True), rows.splits, rows.split_seed, name)
+        whole = pd.concat(_renumbered(frames), ignore_index=True)
+        return _filled(rows, cut(rows, whole), whole, name)
     if rows.split_column:
         frames = _by_column(pd.concat(_renumbered(frames), ignore_index=True), rows.split_column, name)
     splits: Frames = {}
@@ -201,16 +246,50 @@ def _renumbered(frames: "Frames") -> "list[pd.DataFrame]":
     return numbered
 
 
-def _cut(frame: "pd.DataFrame", shares: Fractions, seed: int, name: str) -> "Frames":
-    from fin_plugins.data.splitting import grouped
+def cut(rows: OwnRows, frame: "pd.DataFrame") -> "Frames":
+    """Cut a table as `splits` says; a split may come out without rows.
 
-    sizes = {"test": shares.test, "validation": shares.validation}
-    wanted = {split: max(1, round(share * len(frame))) for split, share in sizes.items() if share}
-    splits = grouped(frame, seed=seed, **wanted)
-    short = [split for split in ("train", *wanted) if splits[split].empty]
-    if short:
-        raise FinError(f"{name}: {len(frame)} rows with a text are too few to cut off {' and '.join(wanted)}")
-    return splits
+    Args:
+        rows: what the task file says, with `splits`.
+        frame: rows with a `text` that is not empty, and `label`.
+    """
+    from fin_plugins.data.splitting import by_text, grouped
+
+    assert rows.splits is not None
+    shares = {"test": rows.splits.test, "validation": rows.splits.validation or 0.0}
+    if rows.split_method == "text_hash":
+        splits = by_text(frame, seed=rows.split_seed, **shares)
+    else:
+        sizes = {split: max(1, round(share * len(frame))) for split, share in shares.items() if share}
+        splits = grouped(frame, seed=rows.split_seed, **sizes)
+    return {"test": splits["test"]} if rows.splits.test == 1 else splits
+
+
+def _filled(rows: OwnRows, splits: "Frames", whole: "pd.DataFrame", name: str) -> "Frames":
+    """The splits, none of them without rows."""
+    from fin_plugins.data.normalise import normalise
+
+    empty = [split for split, frame in splits.items() if frame.empty]
+    if not empty:
+        return splits
+    texts = len(set(whole["text"].map(normalise)))
+    if rows.split_method == "text_hash" and texts >= len(splits):
+        raise FinError(
+            f"{name}: of {texts} different texts none falls into {' and '.join(empty)}: "
+            "take another split_seed, or a larger share"
+        )
+    wanted = " and ".join(split for split in ("test", "validation") if split in splits)
+    counted = f"{texts} different texts" if len(whole) != texts else f"{texts} rows with a text"
+    raise FinError(f"{name}: {counted} are too few to cut off {wanted}")
+
+
+def _ordered(rows: OwnRows, split: str, frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Rows in the order in which they are scored and shown."""
+    from fin_plugins.data.splitting import in_order, shuffled
+
+    if rows.split_method == "text_hash":
+        return frame if rows.splits else in_order(frame, rows.split_seed)  # a cut is in order
+    return shuffled(frame, rows.split_seed) if split == "test" else frame
 
 
 def _by_column(frame: "pd.DataFrame", column: str, name: str) -> "Frames":

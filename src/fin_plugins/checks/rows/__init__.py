@@ -3,7 +3,7 @@
 from fin_plugins.checks.model import Looked, Options, TaskFile
 from fin_plugins.checks.rows.rules import RULES
 
-__all__ = ["RULES", "check"]
+__all__ = ["RULES", "check", "facts"]
 
 
 def check(file: TaskFile, options: Options) -> Looked:
@@ -21,3 +21,17 @@ def check(file: TaskFile, options: Options) -> Looked:
     from fin_plugins.checks.rows.every import every_rule
 
     return every_rule(file, options)
+
+
+def facts(file: TaskFile, options: Options) -> tuple[str, ...]:
+    """What the user should know of a task's rows though it is no mistake; a task and its twin say the same.
+
+    Args:
+        file: any file.
+        options: whether rows are read at all.
+    """
+    if file.kind != "task" or "class" in file.data or not options.look_at_rows:
+        return ()
+    from fin_plugins.checks.rows.read import read
+
+    return tuple(read(file).facts)

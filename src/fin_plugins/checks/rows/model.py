@@ -96,8 +96,10 @@ class Reading:
         rows: None where they could not be read.
         problems: code, key and message of what is wrong with the files.
         note: why they are not looked at, where that is nobody's mistake.
+        facts: what the user should know though it is no mistake: how many rows a split has, and what it lacks.
     """
 
     rows: Rows | None = None
     problems: Sequence[tuple[str, Key, str]] = field(default=())
     note: str | None = None
+    facts: Sequence[str] = field(default=())

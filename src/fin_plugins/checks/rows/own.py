@@ -52,9 +52,11 @@ def _read(settings: str, folder: str, _files: object) -> Reading:
     named = {split: _named(asked, table) for split, table in tables.items()}
     frames, problems = _frames(asked, named)
     unlisted = any(frame["label"].isna().any() for frame in named.values())
+    loaded = None
     if not problems and not unlisted and "test" in frames:
-        problems = _refused(asked, tables)
-    return Reading(_rows(asked, {name: _split(asked, frame) for name, frame in frames.items()}), problems)
+        loaded, problems = _loaded(asked, tables)
+    splits = {name: _split(asked, frame) for name, frame in frames.items()}
+    return Reading(_rows(asked, splits), problems, facts=tuple(_facts(asked, loaded)) if loaded else ())
 
 
 def _tables(asked: OwnRows, folder: Path) -> "tuple[Frames, list[Problem]]":
@@ -87,7 +89,7 @@ def _missing_columns(asked: OwnRows, place: str, table: "pd.DataFrame") -> list[
     return [
         ("D02", (_SETTINGS, *key), f"{place} has no column `{name}`{hint(name, table.columns)}; it has {listed}")
         for key, name in named.items()
-        if name not in table
+        if (own_rows.column(table, name) if key[:2] != ("columns", "also") else table.get(name)) is None
     ]
 
 
@@ -99,20 +101,33 @@ def _place(asked: OwnRows, split: str) -> str:
 def _named(asked: OwnRows, table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows with our names: `text`, `label` (the word; None where not listed), and those that no table has."""
     columns = asked.columns
+    values = own_rows.column(table, columns.label)
+    assert values is not None
     made = table[[name for name in columns.also if name not in own_rows.ADDED]].copy()
-    made["text"] = table[columns.text].str.replace("\0", " ")  # numpy, which cuts splits, drops one at the end
-    made["label"] = [own_rows.label_of(value, asked.labels) for value in table[columns.label]]
-    made[_VALUE] = [_as_listed(value, asked) for value in table[columns.label]]
+    made["text"] = own_rows.column(table, columns.text)
+    made["label"] = [own_rows.label_of(value, asked.labels) for value in values]
+    made[_VALUE] = [_as_listed(value, asked) for value in values]
     made[_ROW] = [f"{number:,}" for number in range(1, len(table) + 1)]
     if asked.split_column:
-        made[_SPLIT] = table[asked.split_column]
-    return made
+        made[_SPLIT] = own_rows.column(table, asked.split_column)
+    return own_rows.without_dropped(asked, made, values).reset_index(drop=True)
 
 
 def _as_listed(value: str, asked: OwnRows) -> str:
-    """A cell as the list spells it, where it is in the list."""
-    plain = value.strip()
-    return next((said for said in (value, plain, plain.removesuffix(".0")) if said in asked.labels), plain)
+    """A cell as the list spells it, where it is in the list; of several that stand for one word, the first."""
+    spelled = own_rows.spelled(value, asked.labels)
+    if spelled is None:
+        return value.strip()
+    return _firsts(asked).get(own_rows.label_of(spelled, asked.labels) or "", spelled)
+
+
+def _firsts(asked: OwnRows) -> dict[str, str]:
+    """By word, the first value in the data that stands for it."""
+    words = asked.labels if isinstance(asked.labels, dict) else {label: label for label in asked.labels}
+    firsts: dict[str, str] = {}
+    for value, word in words.items():
+        firsts.setdefault(word, value)
+    return firsts
 
 
 def _frames(asked: OwnRows, named: "Frames") -> "tuple[Frames, list[Problem]]":
@@ -129,15 +144,11 @@ def _frames(asked: OwnRows, named: "Frames") -> "tuple[Frames, list[Problem]]":
 
 
 def _cut(asked: OwnRows, frame: "pd.DataFrame") -> "Frames":
-    from fin_plugins.data.splitting import grouped
-
-    assert asked.splits is not None
-    with_text = frame[frame["text"].str.strip() != ""]
-    shares = {"test": asked.splits.test, "validation": asked.splits.validation}
-    sizes = {split: max(1, round(share * len(with_text))) for split, share in shares.items() if share}
-    splits = grouped(with_text, seed=asked.split_seed, **sizes)
-    empty = frame[frame["text"].str.strip() == ""]
-    return {split: _joined([rows, empty] if split == "train" else [rows]) for split, rows in splits.items()}
+    """As the loader cuts; rows without a text, which it leaves out, stand in the first split."""
+    has_text = frame["text"].str.strip() != ""
+    splits = own_rows.cut(asked, frame[has_text])
+    empty, first = frame[~has_text], next(iter(splits))
+    return {split: _joined([rows, empty] if split == first else [rows]) for split, rows in splits.items()}
 
 
 def _joined(frames: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
@@ -166,19 +177,18 @@ def _unknown_splits(column: str, by_name: "Frames") -> list[Problem]:
     return [("D10", (_SETTINGS, "split_column"), message)] if unknown else []
 
 
-def _refused(asked: OwnRows, tables: "Frames") -> list[Problem]:
-    """What the loader itself says: it has the last word on whether these rows can be used."""
+def _loaded(asked: OwnRows, tables: "Frames") -> tuple[own_rows.Split | None, list[Problem]]:
+    """What the loader itself makes of these rows: it has the last word on whether they can be used."""
     try:
-        own_rows.split_up(asked, tables, own_rows.where(asked))
+        return own_rows.split_up(asked, tables, own_rows.where(asked)), []
     except FinError as error:
-        return [("D11", (_SETTINGS,), str(error))]
+        return None, [("D11", (_SETTINGS,), str(error))]
     except Exception as error:  # a mistake of the loader's, which would stop an evaluation all the same
-        return [("D11", (_SETTINGS,), f"the loader fails ({type(error).__name__}: {str(error)[:200]})")]
-    return []
+        return None, [("D11", (_SETTINGS,), f"the loader fails ({type(error).__name__}: {str(error)[:200]})")]
 
 
 def _rows(asked: OwnRows, splits: Mapping[str, Split]) -> Rows:
-    words = asked.labels if isinstance(asked.labels, dict) else {label: label for label in asked.labels}
+    words = {value: word for word, value in _firsts(asked).items()}
     telling = {"label", "gold", *(name for name in asked.columns.also if name == asked.columns.label)}
     return Rows(
         "own",
@@ -191,6 +201,19 @@ def _rows(asked: OwnRows, splits: Mapping[str, Split]) -> Rows:
         one_table=asked.file is not None,
         cut=asked.splits is not None,
     )
+
+
+def _facts(asked: OwnRows, loaded: own_rows.Split) -> Iterator[str]:
+    """The sizes of the splits with the labels that each lacks, and what becomes of the cut when the table grows."""
+    counted = []
+    for split, frame in loaded.frames.items():
+        missing = [word for word in asked.words if word not in set(frame["label"])]
+        lacks = f" (none of {', '.join(missing[:_LISTED])}{', …' if len(missing) > _LISTED else ''})"
+        counted.append(f"{split} {len(frame):,}{lacks if missing else ''}")
+    left_out = f"; {loaded.dropped:,} are left out for their label" if loaded.dropped else ""
+    yield f"rows of {own_rows.where(asked)}: {', '.join(counted)}{left_out}"
+    if (reshuffled := own_rows.reshuffles(asked)) is not None:
+        yield f"rows of {own_rows.where(asked)}: {reshuffled}"
 
 
 def _split(asked: OwnRows, frame: "pd.DataFrame") -> Split:

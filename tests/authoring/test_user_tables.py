@@ -1,0 +1,234 @@
+"""Tables that people have, through `fin task new`, the loader and `fin task check`: read right, or told what to say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from fin_plugins.checks.model import Options
+from fin_plugins.checks.read import read_task_file
+from fin_plugins.checks.rows import check, facts
+from fin_plugins.cli.main import fin
+from fin_plugins.errors import FinError
+from fin_plugins.tasks.fields import OwnRows
+from fin_plugins.tasks.own_rows import read
+
+TEXTS = [f"Branch {number} reports {'more' if number % 3 else 'fewer'} overdue loans" for number in range(60)]
+WORDS = ["low", "high", "elevated"]
+NAMED = ["--text", "memo", "--label", "risk"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fin_plugins.authoring.names.taken_by", lambda name: None)
+    return tmp_path
+
+
+def write(name: str = "rows.csv", labels: list[Any] = WORDS, size: int = 60, encoding: str = "utf-8") -> None:
+    frame = pd.DataFrame({"memo": TEXTS[:size], "risk": [labels[number % len(labels)] for number in range(size)]})
+    frame.to_csv(name, index=False, encoding=encoding)
+
+
+def new(*words: str, data: str = "rows.csv") -> dict[str, Any]:
+    done = CliRunner().invoke(fin, ["task", "new", "mine", "--data", data, "--licence", "CC0-1.0", "--json", *words])
+    if done.exception is not None:
+        raise done.exception
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def stated() -> OwnRows:
+    text = Path("mine.yaml").read_text(encoding="utf-8").replace("!function ", "")
+    return OwnRows.model_validate(yaml.safe_load(text)["dataset_kwargs"])
+
+
+def loaded() -> dict[str, pd.DataFrame]:
+    return dict(read(stated(), Path()).frames)
+
+
+def checked() -> tuple[set[str], str]:
+    """The codes of what the checker finds, and what it says of the rows."""
+    file = read_task_file(Path("mine.yaml"), "mine.yaml").file
+    assert file is not None
+    return {one.code for one in check(file, Options())[0]}, " | ".join(facts(file, Options()))
+
+
+def labels_of(frames: dict[str, pd.DataFrame]) -> set[str]:
+    return {label for frame in frames.values() for label in frame["label"]}
+
+
+def test_a_row_stays_in_its_split_and_in_the_order_when_the_table_grows() -> None:
+    write(size=40)
+    new(*NAMED)
+    before = loaded()
+    more = "memo,risk\n" + "".join(f"New memo {number},low\n" for number in range(6))
+    kept = Path("rows.csv").read_text().split("\n", 1)[1]
+    for grown in (Path("rows.csv").read_text() + more.split("\n", 1)[1], more + kept):
+        Path("rows.csv").write_text(grown)
+        after = loaded()
+        assert sum(map(len, after.values())) == sum(map(len, before.values())) + 6
+        for split, frame in before.items():
+            assert [text for text in after[split]["text"] if text in set(TEXTS)] == list(frame["text"])
+
+
+def test_a_file_from_before_keeps_its_cut_and_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    write(size=40)
+    new(*NAMED)
+    text = Path("mine.yaml").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if "split_method" not in line and "split_seed" not in line]
+    Path("mine.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert {split: len(frame) for split, frame in loaded().items()} == {"train": 28, "validation": 4, "test": 8}
+    assert list(loaded()["test"]["id"])[:3] == ["test-00008", "test-00027", "test-00003"]
+    assert "split_method: text_hash" in checked()[1]
+    from lm_eval.tasks import TaskManager
+
+    for _ in range(2):
+        TaskManager(include_defaults=False, include_path=".").load(["mine", "mine_gen"])
+    assert len([one for one in caplog.messages if "split_method: text_hash" in one]) == 1
+
+
+def test_sizes_and_missing_labels_are_said() -> None:
+    write(labels=[*WORDS, *WORDS], size=59)
+    with Path("rows.csv").open("a") as file:
+        file.write("A forged signature,fraud\n")
+    said = new(*NAMED)
+    there = next(split for split, frame in loaded().items() if "fraud" in set(frame["label"]))
+    for split in {"train", "validation", "test"} - {there}:
+        assert any(f"no {split} row has the label fraud (1 in all)" in note for note in said["notes"])
+        assert f"{split} {said['splits'][split]} (none of fraud)" in checked()[1]
+    assert said["splits"] == {split: len(frame) for split, frame in loaded().items()}
+
+
+def test_so_few_rows_that_another_seed_is_taken() -> None:
+    write(size=3)
+    said = new(*NAMED)
+    assert set(said["splits"].values()) == {1} and stated().split_seed != 42
+    assert any("split_seed" in note for note in said["notes"])
+
+
+def test_blanks_before_quotes() -> None:
+    Path("rows.csv").write_text(
+        "memo, risk\n" + "".join(f'"{text}", "{WORDS[n % 3]}"\n' for n, text in enumerate(TEXTS))
+    )
+    assert set(new(*NAMED)["labels"]) == set(WORDS) == labels_of(loaded())
+
+
+def test_a_workbook_with_two_sheets() -> None:
+    write()
+    with pd.ExcelWriter("rows.xlsx") as book:
+        pd.DataFrame({"Read me": ["rows are on the other sheet"]}).to_excel(book, sheet_name="Notes", index=False)
+        pd.read_csv("rows.csv").to_excel(book, sheet_name="Data", index=False)
+    with pytest.raises(FinError, match=r"Notes .*Data .*--sheet Data"):
+        new(*NAMED, data="rows.xlsx")
+    assert new(*NAMED, "--sheet", "Data", data="rows.xlsx")["rows"] == 60
+    assert stated().sheet == "Data" and labels_of(loaded()) == set(WORDS) and checked()[0] <= {"D09"}
+
+
+def test_nested_json_has_paths_and_an_object_is_no_label() -> None:
+    rows = [{"doc": {"text": text, "id": n}, "note": {"risk": WORDS[n % 3]}} for n, text in enumerate(TEXTS)]
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(FinError, match=r"holds objects: name what is inside, as in --label note\.risk"):
+        new("--text", "doc.text", "--label", "note", data="rows.jsonl")
+    said = new("--yes", data="rows.jsonl")
+    assert (said["text"], said["label"]) == ("doc.text", "note.risk") and set(said["labels"]) == set(WORDS)
+    assert {text for frame in loaded().values() for text in frame["text"]} == set(TEXTS) and checked()[0] <= {"D09"}
+
+
+def test_labels_in_lists() -> None:
+    rows = [{"memo": text, "risk": [WORDS[n % 3]]} for n, text in enumerate(TEXTS)]
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(FinError, match=r"stand in lists \(each has one item\): take the first with --label risk\.0"):
+        new(*NAMED, data="rows.jsonl")
+    assert set(new("--text", "memo", "--label", "risk.0", data="rows.jsonl")["labels"]) == set(WORDS)
+    assert labels_of(loaded()) == set(WORDS) and checked()[0] <= {"D09"}
+
+
+def test_a_label_that_says_there_is_none() -> None:
+    write(labels=[*WORDS, "N/A"])
+    assert any("N/A (15 rows)" in note and "--drop-label N/A" in note for note in new(*NAMED)["notes"])
+    said = new(*NAMED, "--drop-label", "N/A", "--force")
+    assert set(said["labels"]) == set(WORDS) and sum(said["splits"].values()) == 45
+    assert stated().drop_labels == ["N/A"] and sum(map(len, loaded().values())) == 45
+    assert "D03" not in checked()[0] and "15 are left out for their label" in checked()[1]
+    with pytest.raises(FinError, match=r"--drop-label N/a: no such label"):
+        new(*NAMED, "--drop-label", "N/a", "--force")
+
+
+def test_rows_without_a_label_can_be_left_out() -> None:
+    write(labels=[*WORDS, ""])
+    with pytest.raises(FinError, match=r"no label.*--drop-label ''"):
+        new(*NAMED)
+    assert sum(new(*NAMED, "--drop-label", "")["splits"].values()) == 45 == sum(map(len, loaded().values()))
+
+
+def test_labels_in_other_letters_are_merged_and_the_checker_agrees() -> None:
+    write(labels=["Low", "LOW", "low", "high"])
+    with pytest.raises(FinError, match=r"LOW.*--alias LOW=low"):
+        new(*NAMED)
+    assert new(*NAMED, "--alias", "LOW=low")["labels"] == {"high": 15, "low": 45}
+    assert set(stated().words) == {"low", "high"} and labels_of(loaded()) == {"low", "high"} and checked()[0] <= {"D09"}
+    assert CliRunner().invoke(fin, ["task", "check", "mine.yaml", "--ignore", "D09"]).exit_code == 0
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [True, False], ["yes", "no"], ["a", "b"]])
+def test_labels_that_say_nothing(labels: list[Any]) -> None:
+    write(labels=labels)
+    assert any(f"--alias {labels[0]}=" in note for note in new(*NAMED)["notes"])
+    words = ["--alias", f"{labels[0]}=calm", "--alias", f"{labels[1]}=tense"]
+    assert not any("at random" in note for note in new(*NAMED, *words, "--force")["notes"])
+
+
+def test_encodings() -> None:
+    write(labels=["niedrig", "erhöht"], encoding="latin-1")
+    with pytest.raises(FinError, match=r"line 3: not UTF-8.*--encoding"):
+        new(*NAMED)
+    assert set(new(*NAMED, "--encoding", "latin-1")["labels"]) == {"niedrig", "erhöht"}
+    assert stated().encoding == "latin-1" and labels_of(loaded()) == {"niedrig", "erhöht"} and checked()[0] <= {"D09"}
+    write(labels=["niedrig", "erhöht"], encoding="utf-16")
+    assert set(new(*NAMED, "--force")["labels"]) == {"niedrig", "erhöht"} and stated().encoding is None
+
+
+def test_a_line_that_names_the_separator_and_separators_in_headers() -> None:
+    rows = "".join(f'"{text}, and more";"{WORDS[n % 3]}"\n' for n, text in enumerate(TEXTS))
+    Path("rows.csv").write_text(f"sep=;\nmemo;risk\n{rows}")
+    assert set(new(*NAMED)["labels"]) == set(WORDS)
+    Path("rows.csv").write_text(f'"memo, long";"risk, in, words"\n{rows}')
+    assert set(new("--text", "memo, long", "--label", "risk, in, words", "--force")["labels"]) == set(WORDS)
+    assert labels_of(loaded()) == set(WORDS)
+
+
+def test_a_label_that_begins_another() -> None:
+    write(labels=["risk", "risk high", "calm"])
+    assert any("risk high begins with label risk" in note for note in new(*NAMED)["notes"])
+
+
+def test_rows_without_text() -> None:
+    write()
+    Path("rows.csv").write_text(Path("rows.csv").read_text() + "  ,low\n,high\n")
+    said = new(*NAMED)
+    assert "2 rows have no text and are left out" in said["notes"] and sum(said["splits"].values()) == 60
+    assert f"train {said['splits']['train']}" in checked()[1]
+
+
+def test_many_labels_and_too_many() -> None:
+    labels = [f"intent {number:03d} of them" for number in range(77)]
+    pd.DataFrame({"memo": [f"Please help with {n}" for n in range(770)], "risk": labels * 10}).to_csv("rows.csv")
+    said = new(*NAMED)
+    assert len(said["labels"]) == 77 and any("77 labels" in note for note in said["notes"])
+    prompt = yaml.safe_load(Path("mine.yaml").read_text().replace("!function ", ""))["doc_to_text"]
+    assert all(prompt.count(label) == 1 for label in labels)
+    with pytest.raises(FinError, match="770 different values: a label column has 2 to 500"):
+        new("--text", "risk", "--label", "memo", "--force")
+
+
+def test_all_rows_to_test_on() -> None:
+    write()
+    assert new(*NAMED, "--test", "1.0")["splits"] == {"test": 60} == {"test": len(loaded()["test"])}
+    assert checked()[0] == set() and "training_split" not in Path("mine.yaml").read_text()
+    with pytest.raises(FinError, match="no rows to train on"):
+        new(*NAMED, "--test", "1", "--seen", "--force")
