@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.dense import Weights, merged_change, refactor
 from fin_plugins.merging.adapters.factors import Factors, read_factors
 from fin_plugins.merging.adapters.measure import rank_for
@@ -120,8 +121,8 @@ def step(method: str, each: Mapping[str, Mapping[str, float]], inputs: tuple[str
     return Step(f"{MODULE}.weight", method, (*names, BASE), BASE, {}, each)
 
 
-def opened(experts: Mapping[str, Path]) -> dict[str, Factors]:
-    return {name: read_factors(name, path) for name, path in experts.items()}
+def opened(base: Path, experts: Mapping[str, Path]) -> dict[str, Factors]:
+    return {name: read_factors(name, path, base_layers(base)) for name, path in experts.items()}
 
 
 def test_ties_as_its_paper_says(base: Path, experts: dict[str, Path]) -> None:
@@ -135,7 +136,7 @@ def test_ties_as_its_paper_says(base: Path, experts: dict[str, Path]) -> None:
     agree = (trimmed.sign() == elected) & (trimmed != 0)
     expected = (trimmed * agree).sum(0) / agree.sum(0).clamp(min=1)  # disjoint mean
     each = {name: dict.fromkeys(experts, value) for name, value in (("weight", 1.0), ("density", 0.3))}
-    found = merged_change(step("ties", each), opened(experts), Weights(base), 0)
+    found = merged_change(step("ties", each), opened(base, experts), Weights(base, base_layers(base)), 0)
     assert torch.allclose(found.double(), expected, atol=1e-6 * float(expected.abs().max()))
 
 
@@ -149,7 +150,9 @@ def test_small_changes_are_weighed_as_large_ones(base: Path, tmp_path: Path) -> 
     assert shares.sum() < 1e-7
     agree = (deltas.sign() == deltas.sum(0).sign()) * (shares / shares.sum())[:, None, None]
     expected = (deltas * agree).sum(0) / agree.sum(0)
-    found = merged_change(step("sce", {}, inputs=tuple(paths)), opened(paths), Weights(base), 0)
+    found = merged_change(
+        step("sce", {}, inputs=tuple(paths)), opened(base, paths), Weights(base, base_layers(base)), 0
+    )
     assert torch.allclose(found.double(), expected, atol=1e-5 * float(expected.abs().max()))
 
 
@@ -159,7 +162,7 @@ def test_random_methods_keep_their_density_and_expectation(method: str, base: Pa
     delta = change(base, experts["a"])[f"{MODULE}.weight"].float()
     each = {"weight": {"a": 1.0}, "density": {"a": 0.4}}
     each |= {"epsilon": {"a": 0.1}} if method == "della_linear" else {}
-    adapters, weights = opened(one), Weights(base)
+    adapters, weights = opened(base, one), Weights(base, base_layers(base))
     before = torch.random.get_rng_state()
     drawn = torch.stack([merged_change(step(method, each), adapters, weights, seed) for seed in range(100)])
     assert torch.equal(before, torch.random.get_rng_state())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.plan import plan
 from tests.evaluation.making import adapter, change_settings
@@ -279,5 +280,6 @@ def test_experts_stand_in_the_order_in_which_they_are_named(
     paths = {f"expert{number}": tmp_path / str(number) for number in range(8)}
     for path in paths.values():
         path.symlink_to(experts["one"])
-    steps = plan(filled(base, paths, each=by_weight(**dict.fromkeys(paths, 0.1))))
+    recipe = filled(base, paths, each=by_weight(**dict.fromkeys(paths, 0.1)))
+    steps = plan(recipe, base_layers(base))
     assert steps and all(list(step.own["weight"])[:8] == list(paths) for step in steps)

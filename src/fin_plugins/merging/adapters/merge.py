@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from fin_plugins.errors import FinError
-from fin_plugins.merging.adapters.dense import Weights, check_orientation, merged_change, refactor
-from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
+from fin_plugins.evaluation.base_layers import BaseLayers, base_layers
+from fin_plugins.merging.adapters.dense import Weights, check_shapes, merged_change, refactor
+from fin_plugins.merging.adapters.factors import INSTEAD, Factors, Product, read_factors
 from fin_plugins.merging.adapters.linear import compress, concatenate, is_linear, weights
 from fin_plugins.merging.adapters.measure import (
     MAX_RANK,
@@ -22,14 +23,13 @@ from fin_plugins.merging.adapters.plan import Step, plan
 from fin_plugins.merging.adapters.write import target_names, write_adapter
 from fin_plugins.merging.model import Filled
 
-_INSTEAD = "merge into a checkpoint (without --as-adapter)"
-
 
 @dataclass(frozen=True)
 class _Merge:
     """What is merged, and how."""
 
     filled: Filled
+    layers: BaseLayers
     experts: Mapping[str, Factors]
     base: Weights
     rank: int | None
@@ -81,7 +81,9 @@ def merge_as_adapter(
     Raises:
         FinError: no adapter holds this merge, with the reason.
     """
-    merge = _Merge(filled, _experts(filled), Weights(filled.base), _checked_rank(rank), device)
+    modules = base_layers(filled.base)
+    base = Weights(filled.base, modules)
+    merge = _Merge(filled, modules, _experts(filled, modules, base), base, _checked_rank(rank), device)
     steps = _steps(merge)
     products, layers = {}, []
     for done, step in enumerate(steps):
@@ -93,9 +95,8 @@ def merge_as_adapter(
     progress(len(steps), len(steps))
     check_residuals(layers, max_residual, lambda module: _dense(merge, steps, module))
     _check_rank(layers)
-    transposed = next(iter(merge.experts.values())).transposed
     targets = target_names(products, [name.removesuffix(".weight") for name in merge.base.shapes])
-    write_adapter(folder, products, _recorded(filled), targets, transposed)
+    write_adapter(folder, products, _recorded(filled), targets, modules)
     return AdapterMerge(folder, is_linear(filled.method), dtype, tuple(layers))
 
 
@@ -118,20 +119,21 @@ def _recorded(filled: Filled) -> str:
     return filled.base_name if on_hub else str(filled.base)
 
 
-def _experts(filled: Filled) -> dict[str, Factors]:
+def _experts(filled: Filled, layers: BaseLayers, base: Weights) -> dict[str, Factors]:
     for expert in filled.experts:
         if not expert.is_adapter:
-            raise FinError(f"expert {expert.name} ({expert.path}) is a checkpoint, no adapter: {_INSTEAD}")
-    experts = {expert.name: read_factors(expert.name, expert.path) for expert in filled.experts}
+            raise FinError(f"expert {expert.name} ({expert.path}) is a checkpoint, no adapter: {INSTEAD}")
+    experts = {expert.name: read_factors(expert.name, expert.path, layers) for expert in filled.experts}
     _check_alike(list(experts.values()))
+    check_shapes(list(experts.values()), base)
+    for factors in experts.values():
+        factors.check_copies(base.stored)
     return experts
 
 
 def _check_alike(experts: list[Factors]) -> None:
     seen: dict[str, tuple[str, tuple[int, int]]] = {}
     for expert in experts:
-        if expert.transposed != experts[0].transposed:
-            raise FinError(f"experts {experts[0].name} and {expert.name} differ in fan_in_fan_out: {_INSTEAD}")
         for module in expert.scales:
             out, _, into = expert.shape(module)
             other, shape = seen.setdefault(module, (expert.name, (out, into)))
@@ -145,17 +147,16 @@ def _check_alike(experts: list[Factors]) -> None:
 def _steps(merge: _Merge) -> list[Step]:
     """The steps for the tensors that an expert changes, after checks of all."""
     filled = merge.filled
-    steps = {step.module: step for step in plan(filled)}
+    untied = any(merge.layers.head in expert.scales for expert in merge.experts.values())
+    steps = {step.module: step for step in plan(filled, merge.layers, untied=untied)}
     if is_linear(filled.method):
         for step in steps.values():
             weights(step)
-    else:
-        check_orientation(list(merge.experts.values()), merge.base)
     modules = sorted({module for expert in merge.experts.values() for module in expert.scales})
     if missing := [module for module in modules if module not in steps]:
         raise FinError(
             f"an expert changes {missing[0]}, and mergekit merges no such tensor (tied to another one, left out by the "
-            f"recipe, or of another base): no adapter can say what becomes of it, {_INSTEAD}"
+            f"recipe, or of another base): no adapter can say what becomes of it, {INSTEAD}"
         )
     return [steps[module] for module in modules]
 
@@ -173,5 +174,5 @@ def _check_rank(layers: list[Layer]) -> None:
     if widest.rank > MAX_RANK:
         raise FinError(
             f"{widest.module} has rank {widest.rank} once merged, and vLLM serves {MAX_RANK} at most: "
-            f"pass --rank {MAX_RANK} (what that leaves out is checked), or {_INSTEAD}"
+            f"pass --rank {MAX_RANK} (what that leaves out is checked), or {INSTEAD}"
         )

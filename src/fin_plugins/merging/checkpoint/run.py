@@ -28,12 +28,14 @@ class Written:
         tensors: how many.
         bytes: of all weights.
         error: how far the written change is from the exact one.
+        untied: whether the output layer has a weight of its own now, which in the base it shares with the embeddings.
         seconds: of merging and writing.
     """
 
     tensors: int
     bytes: int
     error: ErrorOfChange
+    untied: bool
     seconds: float
 
 
@@ -72,5 +74,5 @@ def merge_as_checkpoint(
             progress(done, plan.count)
     writer.close()
     shutil.rmtree(scratch, ignore_errors=True)
-    carry(base, filled.dtype, folder)
-    return Written(done, writer.bytes, error, time.monotonic() - start)
+    carry(base, filled.dtype, folder, untied=plan.untied)
+    return Written(done, writer.bytes, error, plan.untied, time.monotonic() - start)

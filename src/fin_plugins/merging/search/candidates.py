@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.write import target_names, write_adapter
@@ -53,8 +54,8 @@ class Stack:
         if not any(factors.values()):
             return None
         products = {module: self._product(module, factors) for module in self.modules}
-        transposed = next(iter(self.experts.values())).transposed
-        write_adapter(folder, products, str(self.base), target_names(products, self.modules), transposed)
+        layers = next(iter(self.experts.values())).layers
+        write_adapter(folder, products, str(self.base), target_names(products, self.modules), layers)
         return read_adapter(folder.name, folder)
 
     def _product(self, module: str, factors: Mapping[str, float]) -> Product:
@@ -70,7 +71,9 @@ def read_stack(models: Models) -> Stack:
     Raises:
         FinError: one is no adapter whose change is exactly the product of two factors.
     """
-    return Stack({expert.name: read_factors(expert.name, expert.path) for expert in models.experts}, models.base)
+    layers = base_layers(models.base)
+    experts = {expert.name: read_factors(expert.name, expert.path, layers) for expert in models.experts}
+    return Stack(experts, models.base)
 
 
 def check_writable(filled: Filled, scratch: Path) -> None:
