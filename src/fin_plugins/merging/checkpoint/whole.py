@@ -7,10 +7,11 @@ from typing import Any
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.merging.adapters.factors import PEFT_MERGES
+from fin_plugins.merging.adapters.linear import is_linear
 from fin_plugins.merging.inputs.checkpoint import read_checkpoint
 from fin_plugins.merging.inputs.differences import differences
 from fin_plugins.merging.inputs.resources import SHARD_BYTES
-from fin_plugins.merging.model import Expert
+from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.scoring.adapters import WEIGHTS, read_config
 
 
@@ -21,6 +22,11 @@ def is_for_peft(expert: Expert) -> bool:
     config = read_config(expert.name, expert.path)
     init, bias = config.get("init_lora_weights", True), config.get("bias", "none")
     return isinstance(init, str) or bias != "none" or any(config.get(setting) for setting in PEFT_MERGES)
+
+
+def held_by_adapter(filled: Filled) -> bool:
+    """Whether one adapter holds the merge exactly: a weighted sum of adapters that are products of two factors."""
+    return is_linear(filled.method) and all(one.is_adapter and not is_for_peft(one) for one in filled.experts)
 
 
 def whole_checkpoint(expert: Expert, base: Path, scratch: Path, reason: FinError) -> Path:
@@ -75,7 +81,7 @@ def _check_read(expert: Expert, adapted: Any) -> None:
 
 
 def _tie_again(model: Any) -> None:
-    """One weight again for embeddings and output layer where they are equal; else two, as the configuration then says."""
+    """Make one weight of embeddings and output layer where they are equal; else say so in the configuration."""
     import torch
 
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.write import target_names, write_adapter
+from fin_plugins.merging.leftovers import clear_scratch, held
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_adapter
@@ -95,18 +97,11 @@ def scratch_folder(room: int) -> Iterator[Path]:
     """
     ram = _RAM.is_dir() and os.access(_RAM, os.W_OK) and shutil.disk_usage(_RAM).free > room
     parent = _RAM if ram else Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_PREFIX}*"):
-        if not _runs(left.name.removeprefix(_PREFIX).partition("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent) as folder:
-        yield Path(folder)
-
-
-def _runs(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, OverflowError, OSError):  # of another user, or not ours
-        return True
-    return True
+    clear_scratch(parent, _PREFIX)
+    folder = parent / f"{_PREFIX}{uuid.uuid4().hex}"
+    with held(folder):
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

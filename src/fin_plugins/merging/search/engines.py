@@ -158,6 +158,6 @@ def _ups(model: Any, modules: Sequence[str]) -> Any:
     for module in modules:
         layer = named[module]
         assert isinstance(layer, LoraLayer)
-        embeddings: Any = layer.lora_embedding_B
-        (up,) = [*(one.weight for one in layer.lora_B.values()), *embeddings.values()]
+        lines = [one.weight for one in layer.lora_B.values()]
+        (up,) = lines or list(layer.lora_embedding_B.parameters())
         yield module, up
