@@ -193,7 +193,10 @@ def test_a_killed_merge_is_cleaned_up_by_the_next(base: Path, adapters: dict[str
 def killed(base: Path, adapters: dict[str, Path], out: Path) -> None:
     child = os.fork()
     if child == 0:
-        _merge_and_die(base, adapters, out)
+        try:
+            _merge_and_die(base, adapters, out)
+        finally:
+            os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert (out.parent / f".{out.name}.writing").is_dir()
 

