@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from fin_plugins.demo.model import demo_model
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.merging.adapters.factors import Product
 from fin_plugins.merging.adapters.write import write_adapter
@@ -78,5 +79,5 @@ def make_adapter(folder: Path, base: Path, rank: int, seed: int) -> Path:
             if module.endswith(PROJECTIONS):
                 up, down = torch.randn(shape[0], rank), torch.randn(rank, shape[1])
                 products[module] = Product(up * 0.0002 / rank**0.5, down)
-    write_adapter(folder, products, str(base), sorted(PROJECTIONS))
+    write_adapter(folder, products, str(base), sorted(PROJECTIONS), base_layers(base))
     return folder

@@ -113,13 +113,15 @@ def test_tied_head_and_embeddings(folders: dict[str, Path], tmp_path: Path) -> N
         check_base(found, str(folders["words"]), folders["words"], any_base=True)
 
 
-def test_transposed_base(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", [True, False])
+def test_transposed_base(flag: bool, tmp_path: Path) -> None:
+    """Layers that lie the other way round beside one that does not: PEFT goes by their class, whatever the flag says."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     base = tmp_path / "gpt2"
     GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2)).save_pretrained(base)
-    found = read_adapter("x", adapter(tmp_path / "a", base, target_modules=["c_attn"], fan_in_fan_out=True))
-    check_base(found, str(base), base)
+    path = adapter(tmp_path / "a", base, target_modules=["c_attn", "lm_head"], fan_in_fan_out=True)
+    check_base(read_adapter("x", change_settings(path, fan_in_fan_out=flag)), str(base), base)
 
 
 @pytest.mark.parametrize("size", [None, (0,), (16, 3)])

@@ -20,13 +20,13 @@ _NOT_MODEL = ("model.safetensors", "config.json", "generation_config.json")
 
 
 def make_base(folder: Path, tokenizer: Path, kind: str = "Llama", **settings: Any) -> Path:
-    """A random model of four layers with the tokenizer of another; `kind` is what stands before `ForCausalLM`."""
+    """A random model of four layers with the tokenizer of another; `kind` is what stands before `Config`."""
     import transformers
 
     vocabulary = json.loads((tokenizer / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     transformers.set_seed(5)
     config = getattr(transformers, f"{kind}Config")(**{"vocab_size": vocabulary, **SIZES, **settings})
-    getattr(transformers, f"{kind}ForCausalLM")(config).save_pretrained(folder)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     for file in tokenizer.iterdir():
         if file.name not in _NOT_MODEL:
             shutil.copy(file, folder / file.name)

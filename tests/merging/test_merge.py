@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from fin_plugins.cli.main import fin
 from fin_plugins.errors import FinError
+from fin_plugins.merging.output import written_whole
 from fin_plugins.merging.recipes.shipped import shipped
 from tests.merging.inputs_made import change, make_adapter, make_base, make_checkpoint, weights
 
@@ -181,20 +184,53 @@ def test_a_failed_merge_leaves_what_was_there(base: Path, checkpoints: dict[str,
 
 def test_a_killed_merge_is_cleaned_up_by_the_next(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    child = os.fork()
-    if child == 0:
-        _merge_and_die(base, adapters, out)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    left = tmp_path / ".out.writing"
-    assert left.is_dir() and list(left.iterdir()) and not out.exists()
+    killed(base, adapters, out)
+    assert list((tmp_path / ".out.writing").iterdir()) and not out.exists()
     done("linear", "--base", base, *experts(adapters), "--out", out)
     assert (out / "config.json").is_file() and sorted(tmp_path.iterdir()) == [out]
+
+
+def killed(base: Path, adapters: dict[str, Path], out: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            _merge_and_die(base, adapters, out)
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert (out.parent / f".{out.name}.writing").is_dir()
+
+
+def test_a_killed_merge_is_cleaned_up_by_any_next_one(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
+    """A merge that is refused, and one beside it; what is running, and what another program left, stays."""
+    words = ("linear", "--base", base, *experts(adapters), "--out")
+    done(*words, tmp_path / "out")
+    killed(base, adapters, tmp_path / "out")
+    assert "is there already" in str(typed(*words, tmp_path / "out").exception)
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+    killed(base, adapters, tmp_path / "out")
+    for name in (".theirs.old", ".theirs.writing"):
+        (tmp_path / name).mkdir()
+    with written_whole(tmp_path / "running") as running:
+        done(*words, tmp_path / "other")
+        assert running.is_dir()
+        assert "another merge writes there" in str(typed(*words, tmp_path / "running").exception)
+    assert {file.name for file in tmp_path.iterdir()} == {"other", "out", "running", ".theirs.old", ".theirs.writing"}
+
+
+def test_what_was_about_to_be_replaced_comes_back(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
+    """Killed between the two renames: the old result is whole, under another name."""
+    words = ("linear", "--base", base, *experts(adapters), "--out", tmp_path / "out")
+    done(*words)
+    killed(base, adapters, tmp_path / "out")
+    (tmp_path / "out").replace(tmp_path / ".out.old")
+    assert "is there already" in str(typed(*words).exception)
+    assert [file.name for file in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "merge.json").is_file()
 
 
 def _merge_and_die(base: Path, adapters: dict[str, Path], out: Path) -> None:
     """In a child process: merge, in small shards, and be killed in the middle."""
     from fin_plugins.merging.checkpoint.run import merge_as_checkpoint
-    from fin_plugins.merging.output import written_whole
     from fin_plugins.merging.run import Asked, prepare
 
     given = tuple(f"{name}={path}" for name, path in adapters.items())
@@ -225,6 +261,41 @@ def test_shards_have_the_names_that_loaders_look_for(base: Path, adapters: dict[
     assert len(list(folders[1].glob("model-*-of-*.safetensors"))) > 3
     one, many = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in folders)
     assert all(torch.equal(one[name], many[name]) for name in one)
+
+
+def small(folder: Path, adapter: Path, by: float) -> Path:
+    """The adapter with a change that much smaller."""
+    shutil.copytree(adapter, folder)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    smaller = {name: tensor * by if "lora_B" in name else tensor for name, tensor in tensors.items()}
+    save_file(smaller, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("recipe, ways", [("task_arithmetic", "--dtype float32 or --as-adapter"), ("ties", "float32")])
+def test_a_change_that_rounding_would_lose_is_refused(
+    recipe: str, ways: str, base: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    given = {"a": small(tmp_path / "a", adapters["a"], 1e-3)}
+    words = (recipe, "--base", base, *experts(given), "--out", tmp_path / "out")
+    message = str(typed(*words, "--dtype", "bfloat16").exception)
+    assert re.search(r"rounding to bfloat16 loses \d+% of the merged change", message) and ways in message
+    assert ("--as-adapter" in message) == (recipe == "task_arithmetic")  # ties is no sum: no adapter keeps it
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a"]
+    told = done(*words, "--dtype", "bfloat16", "--max-rounding", "1")
+    assert "much of it is lost" in told and ways in told
+    assert "is lost" not in done(*words, "--dtype", "float32", "--force")
+
+
+def test_a_rank_that_no_engine_serves_is_said_before_the_work(base: Path, tmp_path: Path) -> None:
+    wide = make_base(tmp_path / "base", base, hidden_size=528, intermediate_size=528, num_hidden_layers=1)
+    given = {
+        name: make_adapter(tmp_path / name, wide, seed, r=300, target_modules=["q_proj"])
+        for seed, name in enumerate("ab")
+    }
+    words = ("task_arithmetic", "--base", wide, *experts(given), "--out", tmp_path / "out", "--as-adapter")
+    message = str(typed(*words).exception)
+    assert "rank 528" in message and "--rank 512" in message and not (tmp_path / "out").exists()
 
 
 def test_a_dora_expert_merges_as_well(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:

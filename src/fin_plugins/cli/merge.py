@@ -30,6 +30,12 @@ command.add_command(search)
 @click.option("--as-adapter", is_flag=True, help="Write one adapter instead of a checkpoint.")
 @click.option("--rank", type=click.IntRange(min=1), help="With --as-adapter: rank of the result, at most.")
 @click.option("--max-residual", type=click.FloatRange(0, 1), help="With --as-adapter: what the rank may leave out.")
+@click.option(
+    "--max-rounding",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    help="Of a checkpoint: what rounding to --dtype may lose of the merged change. [default: 0.5; 1 for all of it]",
+)
 @click.option("--any-base", is_flag=True, help="Accept an adapter whose recorded base model is another.")
 @click.option("--force", is_flag=True, help="Replace --out if it is there.")
 @click.option("--print", "printing", is_flag=True, help="Print the filled-in recipe, which mergekit-yaml takes; stop.")
@@ -49,6 +55,7 @@ def _merge(
     as_adapter: bool,
     rank: int | None,
     max_residual: float | None,
+    max_rounding: float | None,
     any_base: bool,
     force: bool,
     printing: bool,
@@ -59,7 +66,8 @@ def _merge(
     """Merge adapters or checkpoints of one base by a mergekit recipe.
 
     RECIPE is a file, or the name of one that comes with the package. Adapters are added to the base in float32,
-    mergekit merges in float32, and the result is rounded once, to --dtype; what the rounding costs is printed. Recipe,
+    mergekit merges in float32, and the result is rounded once, to --dtype; what the rounding costs is printed, and more
+    than half of the merged change is an error (--max-rounding). Recipe,
     settings, models, disk and memory are checked before any work.
 
     \b
@@ -91,6 +99,8 @@ def _merge(
         raise click.UsageError("name a folder for the result: --out DIR (or --print the filled-in recipe only)")
     if (rank is not None or max_residual is not None) and not as_adapter:
         raise click.UsageError("--rank and --max-residual go with --as-adapter")
+    if max_rounding is not None and as_adapter:
+        raise click.UsageError("--max-rounding goes with a checkpoint, not with --as-adapter")
     from fin_plugins.merging.run import Asked, merge, prepare
 
     asked = Asked(
@@ -106,6 +116,7 @@ def _merge(
         as_adapter=as_adapter,
         rank=rank,
         max_residual=max_residual,
+        max_rounding=max_rounding,
     )
     if printing or out is None:
         from fin_plugins.merging.told import printed

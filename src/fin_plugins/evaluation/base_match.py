@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import CONV1D, base_layers
 from fin_plugins.evaluation.hashing import hash_files
-from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_config
+from fin_plugins.scoring.adapters import WEIGHTS, Adapter
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -107,7 +108,6 @@ def check_shapes(adapter: Adapter, base_folder: Path, unknown: bool = False) -> 
         FinError: the base has no such module, or one of another shape.
     """
     file = adapter.path / WEIGHTS
-    transposed = bool(read_config(adapter.name, adapter.path).get("fan_in_fan_out"))
     found = header_shapes(file)
     wanted: Shapes = {}
     for name, shape in found.items():
@@ -116,7 +116,7 @@ def check_shapes(adapter: Adapter, base_folder: Path, unknown: bool = False) -> 
             up = found.get(name.replace("_A", "_B"))
             if up is None or min(len(shape), len(up)) < 2 or up[1] != shape[0]:  # ungathered shards of ZeRO are empty
                 raise FinError(f"adapter {adapter.name}: {file}: {module} has factors {shape} and {up}: save it again")
-            wanted[module] = (shape[1], up[0]) if transposed or "embedding" in factor else (up[0], shape[1])
+            wanted[module] = (shape[1], up[0]) if "embedding" in factor else (up[0], shape[1])
         elif factor == "base_layer":  # the embeddings PEFT saves along: another size is another vocabulary
             wanted.setdefault(module, shape)
     wanted = {module: shape for module, shape in wanted.items() if len(shape) == 2 and ".experts" not in module}
@@ -128,7 +128,7 @@ def check_shapes(adapter: Adapter, base_folder: Path, unknown: bool = False) -> 
         )
     for module, shape in wanted.items() if base else ():
         theirs = base.get(f"{module}.weight")
-        if theirs != shape:
+        if theirs != shape and not (theirs == shape[::-1] and base_layers(base_folder).kinds.get(module) == CONV1D):
             has = f"has {_by(theirs)} there" if theirs else "has no such module"
             raise FinError(
                 f"adapter {adapter.name} changes {module}, a matrix of {_by(shape)}, and {base_folder} {has}: "

@@ -95,6 +95,8 @@ class Merge(Strict):
     max_residual: Share | None = None
     """Of that adapter: largest part of the merged change that may be lost."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    max_rounding: Annotated[Share, Field(le=1)] | None = None
+    """Of a checkpoint: largest part of the merged change that rounding to `dtype` may lose (0.5 if not said)."""
 
     @model_validator(mode="after")
     def _recipe_or_search(self) -> "Merge":
@@ -104,6 +106,8 @@ class Merge(Strict):
             raise rule("search", "goes with `experts` and `recipe` only: the rest is what the search decides")
         if not self.adapter and (self.rank or self.max_residual):
             raise rule("adapter", "`rank` and `max_residual` are an adapter's, and this is a checkpoint")
+        if self.adapter and self.max_rounding is not None:
+            raise rule("max_rounding", "is a checkpoint's: set `adapter: false`")
         return self
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fin_plugins.errors import FinError
+from fin_plugins.merging.leftovers import held, old_of, scratch_of
 from fin_plugins.modes import give_usual_mode
 
 
@@ -27,7 +28,8 @@ def check_out(out: Path, *, force: bool) -> None:
 def written_whole(out: Path) -> Iterator[Path]:
     """Write a folder whole or not at all.
 
-    What a killed merge left is thrown away at the next start. The old folder, if any, goes when the new one is there.
+    What a killed merge left is thrown away (`clear_merges` does so without writing there). The old folder, if any, goes
+    when the new one is there.
 
     Args:
         out: the folder.
@@ -38,10 +40,10 @@ def written_whole(out: Path) -> Iterator[Path]:
     Raises:
         FinError: it cannot be written, or another process writes it.
     """
-    scratch, lock = (out.with_name(f".{out.name}.{end}") for end in ("writing", "lock"))
+    scratch = scratch_of(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=0):
+        with held(out):
             try:
                 shutil.rmtree(scratch, ignore_errors=True)
                 scratch.mkdir()
@@ -50,7 +52,6 @@ def written_whole(out: Path) -> Iterator[Path]:
                 _take_place(scratch, out)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
-                lock.unlink(missing_ok=True)
     except Timeout as error:
         raise FinError(f"--out {out}: another merge writes there: wait for it, or name another folder") from error
     except OSError as error:
@@ -58,7 +59,7 @@ def written_whole(out: Path) -> Iterator[Path]:
 
 
 def _take_place(scratch: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.old")
+    old = old_of(out)
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.replace(old)

@@ -80,6 +80,8 @@ def of_checkpoint(written: Written) -> dict[str, Any]:
         "result": "checkpoint",
         "tensors": written.tensors,
         "bytes": written.bytes,
+        "untied": written.untied,
+        "held_by_adapter": written.held_by_adapter,
         "size_of_change": written.error.size_of_change(),
         "error_of_change": {"overall": written.error.overall(), "groups": written.error.by_group()},
         "seconds": round(written.seconds, 2),

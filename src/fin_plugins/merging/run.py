@@ -9,6 +9,7 @@ from typing import Any
 from fin_plugins.errors import FinError
 from fin_plugins.merging.inputs.read import Inputs, read_inputs
 from fin_plugins.merging.inputs.resources import check_resources
+from fin_plugins.merging.leftovers import clear_merges
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.output import check_out, written_whole
 from fin_plugins.merging.progress import shown
@@ -33,6 +34,7 @@ class Asked:
     as_adapter: bool = False
     rank: int | None = None
     max_residual: float | None = None
+    max_rounding: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:
     Raises:
         FinError: something is wrong; nothing is at `out` then that was not there before.
     """
+    clear_merges(out.parent)
     check_out(out, force=force)
     _check_device(asked.device)
     prepared = prepare(asked)
@@ -117,12 +120,18 @@ def _check_device(device: str) -> None:
 
 
 def _checkpoint(asked: Asked, prepared: Prepared, folder: Path) -> Mapping[str, Any]:
+    from fin_plugins.merging.checkpoint.error import MAX_ROUNDING
     from fin_plugins.merging.checkpoint.run import merge_as_checkpoint
     from fin_plugins.merging.recorded import of_checkpoint
 
     with shown("tensors") as progress:
         written = merge_as_checkpoint(
-            prepared.filled, prepared.inputs.base, folder, device=asked.device, progress=progress
+            prepared.filled,
+            prepared.inputs.base,
+            folder,
+            device=asked.device,
+            max_rounding=MAX_ROUNDING if asked.max_rounding is None else asked.max_rounding,
+            progress=progress,
         )
     return of_checkpoint(written)
 

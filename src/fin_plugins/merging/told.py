@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from fin_plugins.merging.checkpoint.error import finer
 from fin_plugins.merging.model import Filled
 
 _NOTABLE = 0.05  # error of the change from which a way out is named
@@ -35,15 +36,18 @@ def _of_checkpoint(record: Mapping[str, Any]) -> list[str]:
     lines = [f"  {record['tensors']} tensors, {record['bytes'] / 1e9:.2f} GB"]
     if error["overall"] is None:
         return [*lines, "  the merge changes nothing: it is the base"]
-    worst = max(error["groups"], key=lambda group: error["groups"][group] or 0)
+    changed = {group: share for group, share in error["groups"].items() if share is not None}
+    worst = max(changed, key=lambda group: changed[group])
     lines.append(f"  change of the base: {size:.2%} of its norm")
     lines.append(
         f"  error of the change by rounding to {record['dtype']}: {error['overall']:.2%} "
-        f"(most in {worst}: {error['groups'][worst]:.2%})"
+        f"(most in {worst}: {changed[worst]:.2%})"
     )
     if error["overall"] > _NOTABLE:
-        finer = "--dtype float32, or for adapters --as-adapter" if record["dtype"] != "float32" else "--as-adapter"
-        lines.append(f"  the change is small beside the weights, so that much of it is lost: {finer} keeps it")
+        ways = finer(record["dtype"], record["held_by_adapter"])
+        lines.append(f"  the change is small beside the weights, so that much of it is lost: {ways} keeps it")
+    if record["untied"]:
+        lines.append("  the output layer has a weight of its own now, which in the base it shares with the embeddings")
     return lines
 
 

@@ -78,8 +78,22 @@ def weighted(base: Path, experts: Mapping[Path, float]) -> dict[str, torch.Tenso
     return merged
 
 
-def distance(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], base: Path) -> float:
-    """How far two sets of weights are apart, as a share of how far the second is from the base."""
+def distance(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], base: Path, border: int = 0) -> float:
+    """How far two sets of weights are apart, as a share of how far the second is from the base.
+
+    Args:
+        one: the first.
+        other: the second.
+        base: the base of both.
+        border: entries of each tensor that are left out, those farthest apart: methods that trim keep or drop one on
+            the border by the last bit of its size, which differs from processor to processor.
+    """
     before = weights_of(base)
-    apart = sum(float((one[name] - other[name]).square().sum()) for name in before)
+    apart = sum(float(without_border(one[name] - other[name], border).square().sum()) for name in before)
     return float((apart / sum(float((other[name] - before[name]).square().sum()) for name in before)) ** 0.5)
+
+
+def without_border(difference: torch.Tensor, border: int) -> torch.Tensor:
+    """A difference without its so many largest entries."""
+    flat = difference.flatten()
+    return flat[flat.abs().argsort(descending=True)[border:]]

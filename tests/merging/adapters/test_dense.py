@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -6,13 +7,14 @@ import pytest
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.dense import Weights, merged_change, refactor
 from fin_plugins.merging.adapters.factors import Factors, read_factors
 from fin_plugins.merging.adapters.measure import rank_for
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.plan import BASE, Step
 from tests.evaluation.making import adapter
-from tests.merging.adapters.making import MLP, change, distance, filled, tiny_base, weights_of
+from tests.merging.adapters.making import MLP, change, distance, filled, tiny_base, weights_of, without_border
 
 MODULE = "model.layers.1.mlp.up_proj"
 
@@ -61,6 +63,7 @@ def by_mergekit(config: Mapping[str, Any], named: Mapping[str, Path], out: Path)
 
 
 W = {"weight": 0.4}
+TRIMMING = ("ties", "breadcrumbs", "breadcrumbs_ties", "sce")
 METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "ties": ("ties", {**W, "density": 0.4}, {"lambda": 1.2}),
     "breadcrumbs": ("breadcrumbs", {**W, "density": 0.8, "gamma": 0.05}, {}),
@@ -83,7 +86,8 @@ def test_at_full_rank_it_is_mergekits_checkpoint(
     merge_as_adapter(recipe, tmp_path / "out", rank=32)
     named = {f"{base}+{experts[expert]}": checkpoints[expert] for expert in experts}
     expected = by_mergekit(recipe.config, named, tmp_path / "checkpoint")
-    assert distance(weights_of(base, tmp_path / "out"), expected, base) < 2e-5
+    border = 2 if method in TRIMMING else 0
+    assert distance(weights_of(base, tmp_path / "out"), expected, base, border) < 2e-5
 
 
 @pytest.mark.parametrize("method, parameters", [("slerp", {"t": 0.3}), ("nuslerp", {}), ("nearswap", {"t": 0.01})])
@@ -120,8 +124,8 @@ def step(method: str, each: Mapping[str, Mapping[str, float]], inputs: tuple[str
     return Step(f"{MODULE}.weight", method, (*names, BASE), BASE, {}, each)
 
 
-def opened(experts: Mapping[str, Path]) -> dict[str, Factors]:
-    return {name: read_factors(name, path) for name, path in experts.items()}
+def opened(base: Path, experts: Mapping[str, Path]) -> dict[str, Factors]:
+    return {name: read_factors(name, path, base_layers(base)) for name, path in experts.items()}
 
 
 def test_ties_as_its_paper_says(base: Path, experts: dict[str, Path]) -> None:
@@ -135,8 +139,9 @@ def test_ties_as_its_paper_says(base: Path, experts: dict[str, Path]) -> None:
     agree = (trimmed.sign() == elected) & (trimmed != 0)
     expected = (trimmed * agree).sum(0) / agree.sum(0).clamp(min=1)  # disjoint mean
     each = {name: dict.fromkeys(experts, value) for name, value in (("weight", 1.0), ("density", 0.3))}
-    found = merged_change(step("ties", each), opened(experts), Weights(base), 0)
-    assert torch.allclose(found.double(), expected, atol=1e-6 * float(expected.abs().max()))
+    found = merged_change(step("ties", each), opened(base, experts), Weights(base, base_layers(base)), 0)
+    apart = without_border(found.double() - expected, 2)
+    assert float(apart.abs().max()) < 1e-6 * float(expected.abs().max())
 
 
 def test_small_changes_are_weighed_as_large_ones(base: Path, tmp_path: Path) -> None:
@@ -149,7 +154,9 @@ def test_small_changes_are_weighed_as_large_ones(base: Path, tmp_path: Path) -> 
     assert shares.sum() < 1e-7
     agree = (deltas.sign() == deltas.sum(0).sign()) * (shares / shares.sum())[:, None, None]
     expected = (deltas * agree).sum(0) / agree.sum(0)
-    found = merged_change(step("sce", {}, inputs=tuple(paths)), opened(paths), Weights(base), 0)
+    found = merged_change(
+        step("sce", {}, inputs=tuple(paths)), opened(base, paths), Weights(base, base_layers(base)), 0
+    )
     assert torch.allclose(found.double(), expected, atol=1e-5 * float(expected.abs().max()))
 
 
@@ -159,7 +166,7 @@ def test_random_methods_keep_their_density_and_expectation(method: str, base: Pa
     delta = change(base, experts["a"])[f"{MODULE}.weight"].float()
     each = {"weight": {"a": 1.0}, "density": {"a": 0.4}}
     each |= {"epsilon": {"a": 0.1}} if method == "della_linear" else {}
-    adapters, weights = opened(one), Weights(base)
+    adapters, weights = opened(base, one), Weights(base, base_layers(base))
     before = torch.random.get_rng_state()
     drawn = torch.stack([merged_change(step(method, each), adapters, weights, seed) for seed in range(100)])
     assert torch.equal(before, torch.random.get_rng_state())
@@ -177,12 +184,18 @@ def test_random_methods_keep_their_density_and_expectation(method: str, base: Pa
 def test_high_ranks_are_refused_with_the_rank_that_would_do(
     base: Path, experts: dict[str, Path], tmp_path: Path
 ) -> None:
+    """Which layers are named hangs on near-equal residuals; that the rank would do for those named does not."""
     recipe = filled(base, experts, "ties", {name: {"weight": 1.0, "density": 0.3} for name in experts})
-    with pytest.raises(FinError, match=r"layers lose more than 10% .* rank 10, .*--max-residual") as error:
-        merge_as_adapter(recipe, tmp_path / "out")
+    done: list[int] = []
+    with pytest.raises(FinError, match=r"lose more than 10% .* pass --rank \d+, .*--max-residual") as error:
+        merge_as_adapter(recipe, tmp_path / "out", progress=lambda count, total: done.append(count))
+    assert max(done) < 8  # one layer was looked at, of two
     needed = int(str(error.value).split("need rank ")[1].split(":")[0])
     assert 10 < needed <= 32
-    assert merge_as_adapter(recipe, tmp_path / "out", rank=needed).rank == needed
+    named = re.findall(r"(model\.\S+) \d+% at rank", str(error.value))
+    merged = merge_as_adapter(recipe, tmp_path / "out", rank=needed, max_residual=1)
+    residuals = {layer.module: layer.residual for layer in merged.layers}
+    assert named and all(residuals[module] <= 0.1 + 1e-6 for module in named)
 
 
 def test_the_projection_of_large_matrices_is_nearly_the_best(monkeypatch: pytest.MonkeyPatch) -> None:

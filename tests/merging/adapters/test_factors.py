@@ -6,11 +6,21 @@ import pytest
 import torch
 
 from fin_plugins.errors import FinError
-from fin_plugins.merging.adapters.factors import PREFIX, read_factors
+from fin_plugins.evaluation.base_layers import base_layers
+from fin_plugins.merging.adapters.factors import PREFIX, Factors
+from fin_plugins.merging.adapters.factors import read_factors as read_for
 from tests.evaluation.making import adapter, change_settings
 from tests.merging.adapters.making import change, tiny_base
 
 FILE = "adapter_model.safetensors"
+
+
+def read_factors(name: str, path: Path) -> Factors:
+    """Open an adapter for the base that it names."""
+    settings = json.loads((path / "adapter_config.json").read_text())
+    return read_for(name, path, base_layers(Path(settings["base_model_name_or_path"])))
+
+
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # PEFT's, of what is refused here
 
 
@@ -39,8 +49,9 @@ def change_tensors(folder: Path, **changed: torch.Tensor | None) -> None:
 
     tensors = load_file(folder / FILE)
     for end, tensor in changed.items():
-        (name,) = (name for name in tensors if name.endswith(end.replace("__", ".") + ".weight"))
-        del tensors[name]
+        suffix = end.replace("__", ".") + ".weight"
+        name = next((name for name in tensors if name.endswith(suffix)), suffix)
+        tensors.pop(name, None)
         if tensor is not None:
             tensors[name] = tensor
     save_file(tensors, folder / FILE, metadata={"format": "pt"})
@@ -57,6 +68,7 @@ def change_tensors(folder: Path, **changed: torch.Tensor | None) -> None:
         {"layers_to_transform": [1], "target_modules": ["q_proj"]},
         {"init_lora_weights": "orthogonal"},
         {"exclude_modules": ["model.layers.0.self_attn.q_proj"]},
+        {"target_modules": ["embed_tokens", "lm_head", "q_proj"]},
     ],
 )
 def test_each_module_changes_as_peft_merges_it(settings: dict[str, Any], base: Path, tmp_path: Path) -> None:
@@ -69,7 +81,8 @@ def test_each_module_changes_as_peft_merges_it(settings: dict[str, Any], base: P
             assert not delta.any()
         else:
             # PEFT scales in the adapter's float32
-            assert torch.allclose(product.dense(), delta, atol=1e-6 * float(delta.abs().max()))
+            dense = product.dense().T if "embed" in name else product.dense()
+            assert torch.allclose(dense, delta, atol=1e-6 * float(delta.abs().max()))
             assert product.norm() == pytest.approx(float(delta.norm()), rel=1e-6)
             assert factors.rank(name.removesuffix(".weight")) == product.rank
 
@@ -124,10 +137,10 @@ def test_other_settings(settings: dict[str, Any], message: str | None, copied: P
         read_factors("one", copied)
 
 
-def test_embeddings_are_refused(base: Path, tmp_path: Path) -> None:
-    path = adapter(tmp_path / "one", base, target_modules=["embed_tokens"])
-    with pytest.raises(FinError, match=r"embed_tokens\S* is no factor of a linear layer: embeddings are not merged"):
-        read_factors("one", path)
+def test_what_is_no_factor_is_refused(copied: Path) -> None:
+    change_tensors(copied, layers__0__self_attn__q_proj__lora_B=None, odd=torch.ones(2))
+    with pytest.raises(FinError, match=r"odd.weight is no factor of LoRA on a layer"):
+        read_factors("one", copied)
 
 
 def test_factors_that_do_not_fit(copied: Path) -> None:

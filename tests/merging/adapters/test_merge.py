@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,10 @@ import pytest
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.plan import plan
-from tests.evaluation.making import adapter, change_settings
+from tests.evaluation.making import adapter
 from tests.merging.adapters.making import MLP, distance, filled, tiny_base, weighted, weights_of
 
 
@@ -165,7 +167,9 @@ def test_a_lower_rank_says_what_it_leaves_out(base: Path, experts: dict[str, Pat
         merge_as_adapter(recipe, tmp_path / "no", rank=5, max_residual=0.01)
     assert not (tmp_path / "no").exists()
     needed = int(str(error.value).split("need rank ")[1].split(":")[0])
-    assert merge_as_adapter(recipe, tmp_path / "enough", rank=needed, max_residual=0.01).rank <= needed
+    named = re.findall(r"(model\S+) \d+% at rank", str(error.value))  # which are the worst hangs on near-equal shares
+    enough = merge_as_adapter(recipe, tmp_path / "enough", rank=needed, max_residual=1)
+    assert named and all(layer.residual <= 0.01 + 1e-6 for layer in enough.layers if layer.module in named)
 
 
 def test_no_wider_than_the_matrix(base: Path, tmp_path: Path) -> None:
@@ -240,14 +244,16 @@ def test_experts_of_different_models(base: Path, experts: dict[str, Path], tmp_p
     larger = tiny_base(tmp_path / "larger", intermediate_size=64)
     other = adapter(tmp_path / "other", larger, target_modules=MLP)
     recipe = filled(base, {"one": experts["one"], "other": other}, each=by_weight(one=1, other=1))
-    with pytest.raises(FinError, match=r"experts one and other change \S+ as matrices of .*48.* and .*64.*one base"):
+    with pytest.raises(
+        FinError, match=r"expert other changes \S+, a weight of .*64.*has a weight of .*48.*give the base"
+    ):
         merge_as_adapter(recipe, tmp_path / "out")
 
 
 def test_modules_the_base_does_not_have(base: Path, tmp_path: Path) -> None:
     deeper = tiny_base(tmp_path / "deeper", num_hidden_layers=5)
     recipe = filled(base, {"deep": adapter(tmp_path / "deep", deeper)}, each=by_weight(deep=1))
-    with pytest.raises(FinError, match=r"changes model.layers.4\S+, and mergekit merges no such tensor"):
+    with pytest.raises(FinError, match=r"model.layers.4\S+ is neither a linear layer nor an embedding of the base"):
         merge_as_adapter(recipe, tmp_path / "out")
 
 
@@ -262,16 +268,6 @@ def test_checkpoints_and_ranks_no_engine_serves(base: Path, experts: dict[str, P
         merge_as_adapter(recipe, tmp_path / "out", rank=600)
 
 
-def test_other_orientations_are_not_mixed(base: Path, experts: dict[str, Path], tmp_path: Path) -> None:
-    other = change_settings(adapter(tmp_path / "other", base), fan_in_fan_out=True)
-    recipe = filled(base, {"one": experts["one"], "other": other}, each=by_weight(one=1, other=1))
-    with pytest.raises(FinError, match="experts one and other differ in fan_in_fan_out"):
-        merge_as_adapter(recipe, tmp_path / "out")
-    rows = filled(base, {"other": other}, "della", {"other": {"weight": 1, "density": 0.5}})
-    with pytest.raises(FinError, match=r"expert other changes \S+, \d+ x \d+, and .* stores it the other way round"):
-        merge_as_adapter(rows, tmp_path / "out")
-
-
 def test_experts_stand_in_the_order_in_which_they_are_named(
     base: Path, experts: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -279,5 +275,6 @@ def test_experts_stand_in_the_order_in_which_they_are_named(
     paths = {f"expert{number}": tmp_path / str(number) for number in range(8)}
     for path in paths.values():
         path.symlink_to(experts["one"])
-    steps = plan(filled(base, paths, each=by_weight(**dict.fromkeys(paths, 0.1))))
+    recipe = filled(base, paths, each=by_weight(**dict.fromkeys(paths, 0.1)))
+    steps = plan(recipe, base_layers(base))
     assert steps and all(list(step.own["weight"])[:8] == list(paths) for step in steps)

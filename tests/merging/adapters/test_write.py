@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import EMBEDDING, LINEAR, BaseLayers
 from fin_plugins.merging.adapters.factors import Product, read_factors
 from fin_plugins.merging.adapters.measure import rank_for
 from fin_plugins.merging.adapters.write import target_names, write_adapter
 
 ALL = [f"model.layers.{layer}.{part}" for layer in range(12) for part in ("attn.q_proj", "attn.v_proj", "mlp.up_proj")]
 ALL += ["lm_head", "model.embed_tokens"]
+LAYERS = BaseLayers({name: EMBEDDING if "embed" in name else LINEAR for name in ALL}, "model.embed_tokens", "lm_head")
 
 
 @given(st.sets(st.sampled_from(ALL), min_size=1))
@@ -33,8 +35,8 @@ def test_targets_are_short_where_they_can_be() -> None:
 def test_what_is_written_is_read_back_with_a_scale_of_one(ranks: dict[str, int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         products = {name: Product(torch.full((6, rank), 0.5), torch.ones(rank, 5)) for name, rank in ranks.items()}
-        write_adapter(Path(folder), products, "owner/base", target_names(ranks, ALL))
-        factors = read_factors("one", Path(folder))
+        write_adapter(Path(folder), products, "owner/base", target_names(ranks, ALL), LAYERS)
+        factors = read_factors("one", Path(folder), LAYERS)
         assert dict(factors.scales) == dict.fromkeys(ranks, 1.0) and factors.base == "owner/base"
         for name, rank in ranks.items():
             product = factors.product(name)
@@ -45,7 +47,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     product = {"a.q_proj": Product(torch.ones(2, 1), torch.ones(1, 2))}
     with pytest.raises(FinError, match=re.escape(f"{tmp_path}/file/out: cannot be written")):
-        write_adapter(tmp_path / "file" / "out", product, "base", ["q_proj"])
+        write_adapter(tmp_path / "file" / "out", product, "base", ["q_proj"], LAYERS)
 
 
 @settings(deadline=None)

@@ -12,6 +12,7 @@ from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.merging.recipes.fill import fill, read_recipe
 from fin_plugins.merging.recipes.settings import read_settings
 from fin_plugins.merging.recipes.shipped import shipped
+from tests.merging.adapters.making import without_border
 from tests.merging.checkpoint.references import REFERENCES
 from tests.merging.inputs_made import make_adapter, make_checkpoint, weights
 
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 NEAR = {"rtol": 0, "atol": 3e-7}
 # The mean of directions is looked for by steps in float32 until one is shorter than `tol`.
 STEPS = {"rtol": 0, "atol": 3e-6}
+# Of two entries of nearly one size, the last bit decides which is on this side of what is trimmed.
+TRIMMING = ("ties", "breadcrumbs", "breadcrumbs_ties", "della", "sce")
 TWO = ("slerp", "nuslerp", "layer_swap")
 PARAMETERS = {
     "ties": {"density": 0.2},
@@ -77,7 +80,8 @@ def test_result_is_the_methods(recipe: str, base: Path, checkpoints: dict[str, P
         torch.manual_seed(recipe_filled.seed_of(name))
         expected = REFERENCES[recipe](origin, theirs, shares, PARAMETERS.get(recipe, {}))
         near = STEPS if recipe == "karcher" else NEAR
-        torch.testing.assert_close(found[name].double(), expected, **near)
+        apart = without_border(found[name].double() - expected, 2 if recipe in TRIMMING else 0)
+        assert float(apart.abs().max()) < near["atol"], name
 
 
 @pytest.mark.parametrize("recipe", ["task_arithmetic", "ties", "dare_ties", "nuslerp", "multislerp", "linear"])
@@ -91,7 +95,8 @@ def test_weights_of_single_experts_count(recipe: str, base: Path, checkpoints: d
         torch.manual_seed(recipe_filled.seed_of(name))
         shares = torch.tensor(given, dtype=torch.float64)
         expected = REFERENCES[recipe](origin, theirs, shares, PARAMETERS.get(recipe, {}))
-        torch.testing.assert_close(found[name].double(), expected, **NEAR)
+        apart = without_border(found[name].double() - expected, 2 if recipe in TRIMMING else 0)
+        assert float(apart.abs().max()) < NEAR["atol"], name
 
 
 def test_shares_that_sum_to_one_give_the_average(base: Path, checkpoints: dict[str, Path], tmp_path: Path) -> None:

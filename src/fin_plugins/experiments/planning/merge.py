@@ -34,7 +34,7 @@ def merge(scene: Scene, name: str, seed: int, experts: Mapping[str, Made]) -> Ma
         base=scene.content,
         recipe=recipe.file.data,
         experts={expert: made.step.key for expert, made in used.items()},
-        said=said.model_dump(mode="json", exclude={"experts", "recipe"}),
+        said=said.model_dump(mode="json", exclude={"experts", "recipe", "max_rounding"}),
         seed=seed,
     )
     step_name, folder = f"merge-{scene.name}-{label}", f"merged/{label}-{its_key}"
@@ -109,6 +109,7 @@ def _words(scene: Scene, said: Merge, used: Mapping[str, Made], seed: int) -> li
     words += ["--as-adapter"] if said.adapter else []
     words += ["--rank", str(said.rank)] if said.rank else []
     words += ["--max-residual", str(said.max_residual)] if said.max_residual is not None else []
+    words += ["--max-rounding", str(said.max_rounding)] if said.max_rounding is not None else []
     return [*words, "--seed", str(seed)]
 
 

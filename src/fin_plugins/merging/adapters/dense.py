@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import BaseLayers
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.merging.adapters.factors import Factors, Product
 from fin_plugins.merging.adapters.plan import BASE, Step
@@ -26,8 +27,12 @@ _SMALL = 1024
 class Weights:
     """The weights of a checkpoint, read one at a time from safetensors."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, layers: BaseLayers) -> None:
         """Look up where each tensor is.
+
+        Args:
+            folder: the checkpoint.
+            layers: its layers; one tied to the embeddings has their weight, under its own name.
 
         Raises:
             FinError: a file cannot be read.
@@ -39,20 +44,29 @@ class Weights:
             shapes = header_shapes(file)
             self.shapes.update(shapes)
             self._files.update(dict.fromkeys(shapes, file))
+        self._tied = {f"{layers.head}.weight": layers.tensor(layers.head)} if layers.tied else {}
+        self.shapes.update({name: self.shapes[of] for name, of in self._tied.items() if of in self.shapes})
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor, in float32."""
+        return self.stored(name).float()
+
+    def stored(self, name: str) -> torch.Tensor:
+        """One tensor, in the type it is stored in."""
         from safetensors import safe_open
 
-        with safe_open(self._files[name], framework="pt", device="cpu") as handle:
-            tensor: torch.Tensor = handle.get_tensor(name)
-        return tensor.float()
+        stored = self._tied.get(name, name)
+        with safe_open(self._files[stored], framework="pt", device="cpu") as handle:
+            tensor: torch.Tensor = handle.get_tensor(stored)
+        return tensor
 
 
 def merged_change(
     step: Step, experts: Mapping[str, Factors], base: Weights, seed: int, device: str = "cpu"
 ) -> torch.Tensor:
     """What the method makes of the base's weight, less that weight, in float32 (holds one layer of every input).
+
+    Methods that go row by row see weights as the base stores them; the change is given as the factors have it.
 
     Args:
         step: the tensor and the method.
@@ -80,21 +94,17 @@ def merged_change(
     change: torch.Tensor = (merged.float() - origin) / stretch(step.method)
     if not bool(change.isfinite().all()):
         raise FinError(f"{step.weight}: {step.method} gives NaN or infinity: change the recipe's parameters")
-    return change
+    layers = next(iter(experts.values())).layers
+    return change.T if layers.transposed(step.module) else change
 
 
 def _origin(step: Step, experts: Mapping[str, Factors], base: Weights) -> torch.Tensor:
-    if _of_the_changes(step):
-        out, _, into = next(e.shape(step.module) for e in experts.values() if step.module in e.scales)
-        return torch.zeros(out, into)
-    return base.read(step.weight)
+    return torch.zeros(base.shapes[step.weight]) if _of_the_changes(step) else base.read(step.weight)
 
 
 def _input(step: Step, name: str, experts: Mapping[str, Factors], origin: torch.Tensor) -> torch.Tensor:
-    product = experts[name].product(step.module) if name != BASE else None
-    if product is None:
-        return origin
-    return origin + stretch(step.method) * product.to(torch.float32).to(origin.device).dense()
+    change = experts[name].change(step.module, origin.device) if name != BASE else None
+    return origin if change is None else origin + stretch(step.method) * change
 
 
 def _of_the_changes(step: Step) -> bool:
@@ -119,19 +129,20 @@ def refactor(change: torch.Tensor, rank: int, seed: int = 0) -> Product:
     return Product(left, right) if wide is change else Product(right.T.contiguous(), left.T.contiguous())
 
 
-def check_orientation(experts: Sequence[Factors], base: Weights) -> None:
-    """Check that the adapters' matrices lie as the base stores them, as methods that go row by row need.
+def check_shapes(experts: Sequence[Factors], base: Weights) -> None:
+    """Check that the base has each weight that an adapter changes, in the adapter's shape and as PEFT turns it.
 
     Raises:
-        FinError: they do not (GPT-2's layers are stored the other way round), or the base has no such tensor.
+        FinError: it has not.
     """
     for expert in experts:
         for module in expert.scales:
             out, _, into = expert.shape(module)
+            wanted = (into, out) if expert.layers.transposed(module) else (out, into)
             found = base.shapes.get(f"{module}.weight")
-            if expert.transposed or found != (out, into):
-                has = "stores it the other way round" if expert.transposed or found == (into, out) else f"has {found}"
+            if found != wanted:
+                has = f"a weight of {found}" if found else "no such tensor"
                 raise FinError(
-                    f"expert {expert.name} changes {module}, {out} x {into}, and {base.folder} {has} there: only "
-                    "linear methods merge these as adapters; merge into a checkpoint (without --as-adapter)"
+                    f"expert {expert.name} changes {module}, a weight of {wanted}, and {base.folder} has {has} in its "
+                    "files: give the base that it was trained on, as transformers' save_pretrained writes it"
                 )

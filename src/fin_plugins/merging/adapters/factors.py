@@ -1,7 +1,7 @@
 """LoRA adapters as pairs of factors, read module by module from memory-mapped files; what is not exact is refused."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,22 @@ from typing import Any
 import torch
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import EMBEDDING, BaseLayers
 from fin_plugins.evaluation.servable import BY_TOKEN, CHANGES_THE_BASE, INITS_THAT_KEEP_THE_BASE, PEFT_ONLY
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter, read_config
 
 PREFIX = "base_model.model."
-_FACTORS = (".lora_A.weight", ".lora_B.weight")
-_INSTEAD = "merge into a checkpoint (without --as-adapter)"
+FACTORS = (".lora_A.weight", ".lora_B.weight")
+EMBEDDING_FACTORS = (".lora_embedding_A", ".lora_embedding_B")
+# The base's own weight, which PEFT saves along where LoRA is on embeddings or on the output layer.
+_COPY = ".base_layer.weight"
+INSTEAD = "merge into a checkpoint (without --as-adapter)"
+_BY_PEFT = "merge it into the base with PEFT's merge_and_unload, and give the result as the expert"
+_LEAVE_OUT = "no merge holds that: leave the expert out"
+_SAME = 1e-6  # of a product's norm: what rounding of factors in float32 comes to
+
+# What PEFT can merge exactly although two factors do not hold it. What depends on tokens can be merged by nobody.
+PEFT_MERGES = ("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters")
 
 # Settings of PEFT under which the change of the weights is not the scaled product of the two factors alone.
 _REFUSED = {
@@ -60,18 +70,20 @@ class Factors:
         path: its folder.
         base: the model it was trained on, as PEFT recorded it.
         scales: alpha / rank, or what rsLoRA and the patterns make of it, by the name of the module.
-        transposed: whether the weights it changes are stored as `[in, out]` (PEFT's fan_in_fan_out).
+        layers: those of the base.
+        copies: modules whose weight in the base the file repeats.
     """
 
     name: str
     path: Path
     base: str
     scales: Mapping[str, float]
-    transposed: bool
+    layers: BaseLayers
+    copies: tuple[str, ...]
     _handle: Any
 
     def product(self, module: str) -> Product | None:
-        """Its change of a module's weight, in float64, the scale within `up`; None where it does not change it.
+        """Its change of a module, `[out, in]`, in float64, the scale within `up`; None where it does not change it.
 
         The scale stands in one factor, so that the other keeps the bits it was saved with.
 
@@ -80,8 +92,16 @@ class Factors:
         """
         if module not in self.scales:
             return None
-        down, up = (self._tensor(module, factor).double() for factor in _FACTORS)
+        down, up = (self._tensor(name).double() for name in self._names(module))
         return Product(up * self.scales[module], down)
+
+    def change(self, module: str, device: torch.device | str = "cpu") -> torch.Tensor | None:
+        """Its change of a module's weight, in float32, as the base stores that; None where it does not change it."""
+        product = self.product(module)
+        if product is None:
+            return None
+        dense = product.to(torch.float32).to(torch.device(device)).dense()
+        return dense.T if self.layers.transposed(module) else dense
 
     def rank(self, module: str) -> int:
         """The rank of its change of a module, 0 where it does not change it; nothing is read."""
@@ -89,18 +109,56 @@ class Factors:
 
     def shape(self, module: str) -> tuple[int, int, int]:
         """Rows out, rank and columns in of its change of a module; nothing is read."""
-        down, up = (self._handle.get_slice(PREFIX + module + factor).get_shape() for factor in _FACTORS)
+        down, up = (self._handle.get_slice(name).get_shape() for name in self._names(module))
         return int(up[0]), int(down[0]), int(down[1])
 
-    def _tensor(self, module: str, factor: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._handle.get_tensor(PREFIX + module + factor)
+    def unties(self) -> bool:
+        """Whether it gives embeddings and output layer, of one weight in the base, weights that differ."""
+        layers = self.layers
+        changed = [module for module in (layers.embeddings, layers.head) if module in self.scales]
+        if not layers.tied or len(changed) < 2:
+            return layers.tied and bool(changed)
+        into, out = self.product(layers.embeddings), self.product(layers.head)
+        assert into is not None and out is not None
+        apart = Product(torch.cat([out.up, -into.down.T], dim=1), torch.cat([out.down, into.up.T]))
+        return apart.norm() > _SAME * out.norm()
+
+    def check_copies(self, read: Callable[[str], torch.Tensor]) -> None:
+        """Check that what the file repeats of the base is the base's.
+
+        Args:
+            read: gives a tensor of the base by its name.
+
+        Raises:
+            FinError: it is not: with this adapter PEFT puts other weights into the base.
+        """
+        for module in self.copies:
+            copy, weight = self._tensor(PREFIX + module + _COPY), read(self.layers.tensor(module))
+            # Saved in the type of the training, which may be shorter or longer than the base's own.
+            if copy.shape != weight.shape or not torch.equal(copy.to(weight.dtype), weight.to(copy.dtype).to(weight)):
+                what = f"{module}{_COPY} is another weight than the base's, which PEFT replaces by it"
+                raise _refusal(self.name, self.path / WEIGHTS, what, _BY_PEFT)
+
+    def _names(self, module: str) -> list[str]:
+        ends = EMBEDDING_FACTORS if self.layers.kinds[module] == EMBEDDING else FACTORS
+        return [PREFIX + module + end for end in ends]
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = self._handle.get_tensor(name)
         if not bool(tensor.isfinite().all()):
-            raise _refusal(self.name, self.path / WEIGHTS, f"{module}{factor} holds NaN or infinity", "train it again")
+            what = f"{name.removeprefix(PREFIX)} holds NaN or infinity"
+            raise _refusal(self.name, self.path / WEIGHTS, what, "train it again")
         return tensor
 
 
-def read_factors(name: str, path: Path) -> Factors:
+def read_factors(name: str, path: Path, layers: BaseLayers) -> Factors:
     """Open an adapter for merging; only its settings and the header of its file are read.
+
+    Args:
+        name: as the user calls it.
+        path: its folder.
+        layers: those of the base, by which PEFT goes: what the settings say of their orientation (`fan_in_fan_out`)
+            does not count.
 
     Raises:
         FinError: it is no LoRA adapter in safetensors, or changes weights in a way that two factors do not hold.
@@ -108,16 +166,23 @@ def read_factors(name: str, path: Path) -> Factors:
     adapter = read_adapter(name, path)
     config = read_config(name, adapter.path)
     _check_settings(name, adapter.path, config)
-    handle = _open(name, adapter.path / WEIGHTS)
-    modules = _modules(name, adapter.path / WEIGHTS, handle)
-    scales = {module: _scale(name, adapter.path, config, module, rank) for module, rank in modules.items()}
-    return Factors(name, adapter.path, adapter.base, scales, bool(config.get("fan_in_fan_out")), handle)
+    file = adapter.path / WEIGHTS
+    handle = _open(name, file)
+    tensors = set(handle.keys())
+    modules = _modules(name, file, tensors, layers)
+    if config.get("ensure_weight_tying") and layers.tied and len({layers.embeddings, layers.head} & set(modules)) == 1:
+        raise _refusal(name, file, "of two layers that ensure_weight_tying ties, it has one", "save it again with PEFT")
+    ranks = {module: _rank(name, file, handle, module, ends) for module, ends in modules.items()}
+    scales = {module: _scale(name, adapter.path, config, module, rank) for module, rank in ranks.items()}
+    copies = tuple(sorted(module for module in modules if PREFIX + module + _COPY in tensors))
+    return Factors(name, adapter.path, adapter.base, scales, layers, copies, handle)
 
 
 def _check_settings(name: str, folder: Path, config: Mapping[str, Any]) -> None:
     for setting, feature in _REFUSED.items():
         if config.get(setting):
-            raise _refusal(name, folder / CONFIG, f"it has {feature}, which two factors do not hold")
+            mend = INSTEAD if setting in PEFT_MERGES else _LEAVE_OUT if setting in BY_TOKEN else _BY_PEFT
+            raise _refusal(name, folder / CONFIG, f"it has {feature}, which two factors do not hold", mend)
     if config.get("bias", "none") != "none":
         raise _refusal(name, folder / CONFIG, f"bias={config['bias']!r} replaces the base's own biases")
     init = config.get("init_lora_weights", True)
@@ -137,21 +202,35 @@ def _open(name: str, file: Path) -> Any:
         raise _refusal(name, file, f"cannot be read ({error})", "copy or save it again") from error
 
 
-def _modules(name: str, file: Path, handle: Any) -> dict[str, int]:
-    """The rank each module's factors have."""
-    ranks: dict[str, int] = {}
-    tensors = set(handle.keys())
-    for tensor in sorted(tensors):
-        module, end = tensor[: -len(_FACTORS[0])].removeprefix(PREFIX), tensor[-len(_FACTORS[0]) :]
-        if end not in _FACTORS or not tensor.startswith(PREFIX):
-            raise _refusal(name, file, f"{tensor} is no factor of a linear layer: embeddings are not merged")
-        shapes = [handle.get_slice(part).get_shape() for f in _FACTORS if (part := PREFIX + module + f) in tensors]
-        if len(shapes) < 2 or any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][1]:
-            raise _refusal(name, file, f"{module} has factors of shapes {shapes}, not two that multiply")
-        ranks[module] = int(shapes[0][0])
-    if not ranks:
+def _modules(name: str, file: Path, tensors: set[str], layers: BaseLayers) -> dict[str, tuple[str, str]]:
+    """What the names of each module's two factors end with; every tensor of the file is one of them, or a copy."""
+    found = {
+        tensor.removesuffix(end).removeprefix(PREFIX): ends
+        for tensor in tensors
+        for ends in (FACTORS, EMBEDDING_FACTORS)
+        for end in ends
+        if tensor.endswith(end)
+    }
+    known = {PREFIX + module + end for module, ends in found.items() for end in (*ends, _COPY)}
+    if odd := sorted(tensors - known):
+        raise _refusal(name, file, f"{odd[0]} is no factor of LoRA on a layer", _BY_PEFT)
+    if not found:
         raise _refusal(name, file, "it holds no LoRA weights", "save it again")
-    return ranks
+    for module, ends in sorted(found.items()):
+        kind = layers.kinds.get(module)
+        if kind is None:
+            raise _refusal(name, file, f"{module} is neither a linear layer nor an embedding of the base", _BY_PEFT)
+        if (kind == EMBEDDING) != (ends == EMBEDDING_FACTORS):
+            raise _refusal(name, file, f"{module} has {ends[0]}, and the base has a layer of kind {kind} there")
+    return dict(sorted(found.items()))
+
+
+def _rank(name: str, file: Path, handle: Any, module: str, ends: tuple[str, str]) -> int:
+    names = {PREFIX + module + end for end in ends}
+    shapes = [tuple(handle.get_slice(part).get_shape()) for part in sorted(names & set(handle.keys()))]
+    if len(shapes) < 2 or any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][1]:
+        raise _refusal(name, file, f"{module} has factors of shapes {shapes}, not two that multiply", "save it again")
+    return int(shapes[0][0])
 
 
 def _scale(name: str, folder: Path, config: Mapping[str, Any], module: str, rank: int) -> float:
@@ -171,5 +250,5 @@ def _by_pattern(pattern: Mapping[str, Any], module: str, otherwise: Any) -> Any:
     return pattern.get(get_pattern_key(list(pattern), module), otherwise) if pattern else otherwise
 
 
-def _refusal(name: str, file: Path, what: str, mend: str = _INSTEAD) -> FinError:
+def _refusal(name: str, file: Path, what: str, mend: str = INSTEAD) -> FinError:
     return FinError(f"expert {name}: {file}: {what}: {mend}")

@@ -117,14 +117,18 @@ def check_residuals(layers: Sequence[Layer], most: float, change: Callable[[str]
     """Check that no layer lost more than it may to a low rank.
 
     Args:
-        layers: all of them.
+        layers: those to check.
         most: what one may lose.
         change: the exact change of a module.
 
     Raises:
         FinError: some did; names the worst, and the rank that would do for them.
     """
-    worst = sorted((layer for layer in layers if layer.residual > most), key=lambda layer: -layer.residual)
+    # By the residual as it is shown, then by name: near-equal ones stand in one order on every machine.
+    worst = sorted(
+        (layer for layer in layers if layer.residual > most),
+        key=lambda layer: (-round(layer.residual, 2), layer.module),
+    )
     if not worst:
         return
     named = ", ".join(f"{layer.module} {layer.residual:.0%} at rank {layer.rank}" for layer in worst[:3])
@@ -132,7 +136,8 @@ def check_residuals(layers: Sequence[Layer], most: float, change: Callable[[str]
     mend = f"pass --rank {needed}," if needed <= MAX_RANK else f"vLLM serves {MAX_RANK} at most, so pass"
     raise FinError(
         f"{len(worst)} of {len(layers)} layers lose more than {most:.0%} of the merged change to the rank: {named}; "
-        f"these need rank {needed}: {mend} a larger --max-residual, or merge into a checkpoint (without --as-adapter)"
+        f"these need rank {needed}: {mend} a larger --max-residual, or merge into a checkpoint (without --as-adapter; "
+        "--dtype float32 keeps there what rounding would lose of a small change)"
     )
 
 

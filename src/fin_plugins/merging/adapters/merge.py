@@ -1,5 +1,6 @@
 """A filled-in recipe applied to adapters, with one adapter as the result."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import torch
 
 from fin_plugins.errors import FinError
-from fin_plugins.merging.adapters.dense import Weights, check_orientation, merged_change, refactor
-from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
+from fin_plugins.evaluation.base_layers import BaseLayers, base_layers
+from fin_plugins.merging.adapters.dense import Weights, check_shapes, merged_change, refactor
+from fin_plugins.merging.adapters.factors import INSTEAD, Factors, Product, read_factors
 from fin_plugins.merging.adapters.linear import compress, concatenate, is_linear, weights
 from fin_plugins.merging.adapters.measure import (
     MAX_RANK,
@@ -22,7 +24,7 @@ from fin_plugins.merging.adapters.plan import Step, plan
 from fin_plugins.merging.adapters.write import target_names, write_adapter
 from fin_plugins.merging.model import Filled
 
-_INSTEAD = "merge into a checkpoint (without --as-adapter)"
+_NUMBER = re.compile(r"\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class _Merge:
     """What is merged, and how."""
 
     filled: Filled
+    layers: BaseLayers
     experts: Mapping[str, Factors]
     base: Weights
     rank: int | None
@@ -81,28 +84,51 @@ def merge_as_adapter(
     Raises:
         FinError: no adapter holds this merge, with the reason.
     """
-    merge = _Merge(filled, _experts(filled), Weights(filled.base), _checked_rank(rank), device)
-    steps = _steps(merge)
-    products, layers = {}, []
+    modules = base_layers(filled.base)
+    base = Weights(filled.base, modules)
+    merge = _Merge(filled, modules, _experts(filled, modules, base), base, _checked_rank(rank), device)
+    steps, first = _in_order(merge, _steps(merge))
+    products: dict[str, Product] = {}
+    layers: list[Layer] = []
     for done, step in enumerate(steps):
         progress(done, len(steps))
+        if done == first:
+            check_residuals(layers, max_residual, lambda module: _dense(merge, steps, module))
         exact = merge.exact(step)
         if exact is not None:
             layer, products[step.module] = _layer(merge, step, exact, dtype)
             layers.append(layer)
     progress(len(steps), len(steps))
     check_residuals(layers, max_residual, lambda module: _dense(merge, steps, module))
-    _check_rank(layers)
-    transposed = next(iter(merge.experts.values())).transposed
+    if not layers:
+        raise FinError("the merge changes nothing: all weights are zero, or the experts cancel out: look at --weight")
     targets = target_names(products, [name.removesuffix(".weight") for name in merge.base.shapes])
-    write_adapter(folder, products, _recorded(filled), targets, transposed)
-    return AdapterMerge(folder, is_linear(filled.method), dtype, tuple(layers))
+    write_adapter(folder, products, _recorded(filled), targets, modules)
+    return AdapterMerge(folder, is_linear(filled.method), dtype, tuple(sorted(layers, key=lambda layer: layer.module)))
 
 
 def _layer(merge: _Merge, step: Step, exact: Product | torch.Tensor, dtype: str) -> tuple[Layer, Product]:
     factored = merge.factored(step, exact)
     layer, product = rounded(step.module, exact, factored, dtype)
     return layer, product.to(torch.device("cpu"))
+
+
+def _in_order(merge: _Merge, steps: list[Step]) -> tuple[list[Step], int]:
+    """The steps, and of how many of them the residuals are looked at before any more work.
+
+    A method that fills up the rank does so in all layers: its middle layer comes first, and says so in seconds.
+    """
+    numbers = sorted({number for step in steps if (number := _layer_number(step)) is not None})
+    if is_linear(merge.filled.method) or not numbers:
+        return steps, 0
+    middle = numbers[len(numbers) // 2]
+    first = [step for step in steps if _layer_number(step) == middle]
+    return [*first, *(step for step in steps if step not in first)], len(first)
+
+
+def _layer_number(step: Step) -> int | None:
+    match = _NUMBER.search(step.weight)
+    return int(match[1]) if match else None
 
 
 def _dense(merge: _Merge, steps: list[Step], module: str) -> torch.Tensor:
@@ -118,46 +144,35 @@ def _recorded(filled: Filled) -> str:
     return filled.base_name if on_hub else str(filled.base)
 
 
-def _experts(filled: Filled) -> dict[str, Factors]:
+def _experts(filled: Filled, layers: BaseLayers, base: Weights) -> dict[str, Factors]:
     for expert in filled.experts:
         if not expert.is_adapter:
-            raise FinError(f"expert {expert.name} ({expert.path}) is a checkpoint, no adapter: {_INSTEAD}")
-    experts = {expert.name: read_factors(expert.name, expert.path) for expert in filled.experts}
-    _check_alike(list(experts.values()))
+            raise FinError(f"expert {expert.name} ({expert.path}) is a checkpoint, no adapter: {INSTEAD}")
+    experts = {expert.name: read_factors(expert.name, expert.path, layers) for expert in filled.experts}
+    check_shapes(list(experts.values()), base)
+    for factors in experts.values():
+        factors.check_copies(base.stored)
     return experts
-
-
-def _check_alike(experts: list[Factors]) -> None:
-    seen: dict[str, tuple[str, tuple[int, int]]] = {}
-    for expert in experts:
-        if expert.transposed != experts[0].transposed:
-            raise FinError(f"experts {experts[0].name} and {expert.name} differ in fan_in_fan_out: {_INSTEAD}")
-        for module in expert.scales:
-            out, _, into = expert.shape(module)
-            other, shape = seen.setdefault(module, (expert.name, (out, into)))
-            if shape != (out, into):
-                raise FinError(
-                    f"experts {other} and {expert.name} change {module} as matrices of {shape} and {(out, into)}: "
-                    "merge adapters of one base"
-                )
 
 
 def _steps(merge: _Merge) -> list[Step]:
     """The steps for the tensors that an expert changes, after checks of all."""
     filled = merge.filled
-    steps = {step.module: step for step in plan(filled)}
+    untied = any(merge.layers.head in expert.scales for expert in merge.experts.values())
+    steps = {step.module: step for step in plan(filled, merge.layers, untied=untied)}
     if is_linear(filled.method):
         for step in steps.values():
             weights(step)
-    else:
-        check_orientation(list(merge.experts.values()), merge.base)
     modules = sorted({module for expert in merge.experts.values() for module in expert.scales})
     if missing := [module for module in modules if module not in steps]:
         raise FinError(
-            f"an expert changes {missing[0]}, and mergekit merges no such tensor (tied to another one, left out by the "
-            f"recipe, or of another base): no adapter can say what becomes of it, {_INSTEAD}"
+            f"an expert changes {missing[0]}, and mergekit merges no such tensor (it is left out by the recipe, or by "
+            "what mergekit knows of the architecture): change the recipe, or leave the expert out"
         )
-    return [steps[module] for module in modules]
+    found = [steps[module] for module in modules]
+    if is_linear(filled.method) and merge.rank is None:
+        _check_rank(merge, found)
+    return found
 
 
 def _checked_rank(rank: int | None) -> int | None:
@@ -166,12 +181,13 @@ def _checked_rank(rank: int | None) -> int | None:
     return rank
 
 
-def _check_rank(layers: list[Layer]) -> None:
-    if not layers:
-        raise FinError("the merge changes nothing: all weights are zero, or the experts cancel out: look at --weight")
-    widest = max(layers, key=lambda layer: layer.rank)
-    if widest.rank > MAX_RANK:
-        raise FinError(
-            f"{widest.module} has rank {widest.rank} once merged, and vLLM serves {MAX_RANK} at most: "
-            f"pass --rank {MAX_RANK} (what that leaves out is checked), or {_INSTEAD}"
-        )
+def _check_rank(merge: _Merge, steps: list[Step]) -> None:
+    """Check that the experts' factors side by side are not more than an engine serves."""
+    for step in steps:
+        counted = [merge.experts[name].rank(step.module) for name, weight in weights(step).items() if weight]
+        rank = min(sum(counted), *merge.base.shapes[step.weight])
+        if rank > MAX_RANK:
+            raise FinError(
+                f"{step.module} has rank {rank} once merged, and vLLM serves {MAX_RANK} at most: "
+                f"pass --rank {MAX_RANK} (what that leaves out is checked), or {INSTEAD}"
+            )

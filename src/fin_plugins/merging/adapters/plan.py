@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import BaseLayers
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.planning import read_through, tensor_tasks
 from fin_plugins.merging.recipes.expand import reference
@@ -38,24 +39,27 @@ class Step:
         return self.weight.removesuffix(".weight")
 
 
-def plan(filled: Filled) -> list[Step]:
+def plan(filled: Filled, layers: BaseLayers, *, untied: bool = False) -> list[Step]:
     """The steps of a merge of adapters; no weights are read.
 
     Args:
         filled: the recipe, filled in.
+        layers: those of the base.
+        untied: whether there is a step for an output layer that is tied to the embeddings.
 
     Raises:
         FinError: mergekit does not take the recipe, or it moves layers, which no adapter can.
     """
     from mergekit.common import ModelReference
-    from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
     from mergekit.options import MergeOptions
+
+    from fin_plugins.merging.untied import open_loader
 
     called = {ModelReference.parse(str(filled.base)): BASE}
     called |= {ModelReference.parse(reference(expert, filled.base)): expert.name for expert in filled.experts}
     options = MergeOptions(trust_remote_code=False, quiet=True)
     # With an adapter added, a model has the tensors that the base has, and no others are planned.
-    tensors = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
+    tensors = open_loader(filled.base, layers, untied=untied)
     with read_through(dict.fromkeys(called, tensors), options):
         return [_step(task.tensor_task, called) for task in tensor_tasks(filled, options)]
 

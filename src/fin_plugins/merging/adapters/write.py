@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fin_plugins.errors import FinError
-from fin_plugins.merging.adapters.factors import PREFIX, Product
+from fin_plugins.evaluation.base_layers import CONV1D, EMBEDDING, BaseLayers
+from fin_plugins.merging.adapters.factors import EMBEDDING_FACTORS, FACTORS, PREFIX, Product
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS
 
 
 def write_adapter(
-    folder: Path, products: Mapping[str, Product], base: str, targets: list[str], transposed: bool = False
+    folder: Path, products: Mapping[str, Product], base: str, targets: list[str], layers: BaseLayers
 ) -> None:
     """Write factors, as they are, with settings under which PEFT multiplies them by exactly one.
 
@@ -20,7 +21,7 @@ def write_adapter(
         products: the change of each module, in the type to be written.
         base: the model they belong to, as PEFT records it.
         targets: the modules' names as `target_names` gives them.
-        transposed: PEFT's fan_in_fan_out.
+        layers: those of the base.
 
     Raises:
         FinError: the folder cannot be written.
@@ -29,13 +30,14 @@ def write_adapter(
 
     tensors = {}
     for module, product in sorted(products.items()):
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = product.down.contiguous()
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = product.up.contiguous()
+        down, up = EMBEDDING_FACTORS if layers.kinds.get(module) == EMBEDDING else FACTORS
+        tensors[PREFIX + module + down] = product.down.contiguous()
+        tensors[PREFIX + module + up] = product.up.contiguous()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         ranks = {module: product.rank for module, product in products.items()}
-        _write_settings(folder, ranks, base, targets, transposed)
+        _write_settings(folder, ranks, base, targets, CONV1D in {layers.kinds.get(module) for module in products})
     except OSError as error:
         reason = error.strerror or error
         raise FinError(f"{folder}: cannot be written ({reason}): free some space or change --out") from error

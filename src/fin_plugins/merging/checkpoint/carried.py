@@ -11,13 +11,14 @@ _NOT_CARRIED = ("config.json", "merge.json", "train.json", "run.json")
 _NOT_CARRIED_ENDS = (".index.json",)
 
 
-def carry(base: Checkpoint, dtype: str, folder: Path) -> None:
+def carry(base: Checkpoint, dtype: str, folder: Path, *, untied: bool = False) -> None:
     """Write them into the result's folder.
 
     Args:
         base: the base model.
         dtype: of the result's weights.
         folder: the result's.
+        untied: whether the output layer no longer shares the embeddings' weight.
     """
     for file in (file for pattern in _PATTERNS for file in base.folder.glob(pattern)):
         if file.is_file() and file.name not in _NOT_CARRIED and not file.name.endswith(_NOT_CARRIED_ENDS):
@@ -27,5 +28,6 @@ def carry(base: Checkpoint, dtype: str, folder: Path) -> None:
         shutil.copytree(templates, folder / templates.name)
     # No code is carried, so nothing may point to it; transformers knows the architecture without.
     config = {key: value for key, value in base.config.items() if key not in ("auto_map", "_name_or_path")}
+    config |= {"tie_word_embeddings": False} if untied else {}
     named = "torch_dtype" if "torch_dtype" in config else "dtype"
     (folder / "config.json").write_text(json.dumps({**config, named: dtype}, indent=2) + "\n", encoding="utf-8")

@@ -8,35 +8,37 @@ from typing import Any
 
 import torch
 from mergekit.common import ModelReference
-from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
+from mergekit.io.lazy_tensor_loader import LazyTensorLoader
 from mergekit.options import MergeOptions
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import BaseLayers, base_layers
+from fin_plugins.merging.adapters.dense import Weights, check_shapes
 from fin_plugins.merging.adapters.factors import Factors, read_factors
 from fin_plugins.merging.checkpoint.whole import whole_checkpoint
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.planning import read_through, stretch
 from fin_plugins.merging.recipes.expand import reference
+from fin_plugins.merging.untied import open_loader
 
 
 class AdaptedLoader(LazyTensorLoader):
     """The base's tensors with an adapter's change added, computed in float32 at the moment they are asked for."""
 
-    def __init__(self, base: Path, factors: Factors) -> None:
-        """Take the base's folder and the adapter."""
-        super().__init__(ShardedTensorIndex.from_disk(str(base)))
-        self._factors = factors
+    def __init__(self, base: LazyTensorLoader, factors: Factors) -> None:
+        """Take the base's loader and the adapter."""
+        super().__init__(base.index)
+        self._base, self._factors = base, factors
 
     def get_tensor(
         self, key: str, device: str = "cpu", aliases: list[str] | None = None, raise_on_missing: bool = True
     ) -> torch.Tensor | None:
         """One tensor; in float32 where the adapter changes it."""
-        tensor: torch.Tensor | None = super().get_tensor(key, device, aliases, raise_on_missing)
-        product = self._factors.product(key.removesuffix(".weight")) if key.endswith(".weight") else None
-        if tensor is None or product is None:
+        tensor: torch.Tensor | None = self._base.get_tensor(key, device, aliases, raise_on_missing)
+        if tensor is None or not self.changes(key):
             return tensor
-        change = product.to(torch.float32).to(tensor.device).dense()
-        return tensor.float() + (change.T if self._factors.transposed else change)
+        change = self._factors.change(key.removesuffix(".weight"), tensor.device)
+        return tensor.float() + change
 
     def changes(self, key: str) -> bool:
         """Whether the adapter changes this tensor; nothing is read."""
@@ -64,10 +66,17 @@ class StretchedLoader(LazyTensorLoader):
 
 @dataclass(frozen=True)
 class Opened:
-    """The loaders of base and experts."""
+    """The loaders of base and experts.
+
+    Attributes:
+        base: the base's.
+        experts: the experts', in their order.
+        untied: whether output layer and embeddings, one weight in the base, are to be two in the result.
+    """
 
     base: LazyTensorLoader
     experts: tuple[LazyTensorLoader, ...]
+    untied: bool
 
     def unchanged(self, key: str) -> bool:
         """Whether a tensor is the base's in every expert; of adapters nothing is read for it."""
@@ -95,22 +104,45 @@ def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[Op
     Raises:
         FinError: an adapter cannot be merged.
     """
-    base = LazyTensorLoader(ShardedTensorIndex.from_disk(str(filled.base)))
+    layers = base_layers(filled.base)
+    sources = [_source(expert, filled.base, layers, scratch) for expert in filled.experts]
+    untied = any(_unties(source, layers) for source in sources)
+    if untied and base_layers(filled.base, untied=True).tied:
+        raise FinError(
+            f"{filled.base}: an expert changes the output layer or the embeddings alone, and this architecture always "
+            "ties them: no merge holds that, leave the expert out"
+        )
+    base = open_loader(filled.base, layers, untied=untied)
     opened: dict[Any, LazyTensorLoader] = {ModelReference.parse(str(filled.base)): base}
-    experts = tuple(_loader(expert, filled.base, scratch) for expert in filled.experts)
+    experts = tuple(_loader(source, base, untied) for source in sources)
     larger = stretch(filled.method)
     for expert, loader in zip(filled.experts, experts, strict=True):
         stretched = loader if larger == 1 else StretchedLoader(loader, base, larger)
         opened[ModelReference.parse(reference(expert, filled.base))] = stretched
     with read_through(opened, options):
-        yield Opened(base, experts)
+        yield Opened(base, experts, untied and layers.tied)
 
 
-def _loader(expert: Expert, base: Path, scratch: Path) -> LazyTensorLoader:
+def _source(expert: Expert, base: Path, layers: BaseLayers, scratch: Path) -> Factors | Path:
+    """The expert's factors, or where they are not all of it, a checkpoint's folder."""
     if not expert.is_adapter:
-        return LazyTensorLoader(ShardedTensorIndex.from_disk(str(expert.path)))
+        return expert.path
     try:
-        return AdaptedLoader(base, read_factors(expert.name, expert.path))
+        factors = read_factors(expert.name, expert.path, layers)
     except FinError as error:
-        folder = whole_checkpoint(expert, base, scratch, error)
-        return LazyTensorLoader(ShardedTensorIndex.from_disk(str(folder)))
+        return whole_checkpoint(expert, base, scratch, error)
+    weights = Weights(base, layers)
+    check_shapes([factors], weights)
+    factors.check_copies(weights.stored)
+    return factors
+
+
+def _unties(source: Factors | Path, layers: BaseLayers) -> bool:
+    """Whether an expert has output layer and embeddings tied otherwise than the base."""
+    return source.unties() if isinstance(source, Factors) else base_layers(source).tied != layers.tied
+
+
+def _loader(source: Factors | Path, base: LazyTensorLoader, untied: bool) -> LazyTensorLoader:
+    if isinstance(source, Factors):
+        return AdaptedLoader(base, source)
+    return open_loader(source, base_layers(source), untied=untied)

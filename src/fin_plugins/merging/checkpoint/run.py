@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from fin_plugins.merging.checkpoint.carried import carry
-from fin_plugins.merging.checkpoint.error import ErrorOfChange
+from fin_plugins.merging.checkpoint.error import MAX_ROUNDING, ErrorOfChange, check_rounding
 from fin_plugins.merging.checkpoint.shards import ShardWriter
 from fin_plugins.merging.checkpoint.tensors import planned
+from fin_plugins.merging.checkpoint.whole import held_by_adapter
 from fin_plugins.merging.inputs.checkpoint import Checkpoint
 from fin_plugins.merging.inputs.resources import SHARD_BYTES
 from fin_plugins.merging.model import Filled
@@ -28,12 +29,16 @@ class Written:
         tensors: how many.
         bytes: of all weights.
         error: how far the written change is from the exact one.
+        untied: whether the output layer has a weight of its own now, which in the base it shares with the embeddings.
+        held_by_adapter: whether `--as-adapter` would give the same merge exactly.
         seconds: of merging and writing.
     """
 
     tensors: int
     bytes: int
     error: ErrorOfChange
+    untied: bool
+    held_by_adapter: bool
     seconds: float
 
 
@@ -44,6 +49,7 @@ def merge_as_checkpoint(
     *,
     device: str = "cpu",
     shard_bytes: int = SHARD_BYTES,
+    max_rounding: float = MAX_ROUNDING,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Written:
     """Merge into a checkpoint, tensor by tensor.
@@ -54,13 +60,15 @@ def merge_as_checkpoint(
         folder: where the checkpoint goes, an empty folder nobody reads yet.
         device: where tensors are computed.
         shard_bytes: largest file of weights.
+        max_rounding: what rounding may lose of the change, as a share of its norm; 1 for all of it.
         progress: told how many tensors are done, and of how many.
 
     Raises:
-        FinError: an input cannot be merged, or the result is not finite.
+        FinError: an input cannot be merged, the result is not finite, or rounding loses too much.
         OSError: the folder cannot be written.
     """
     start, done = time.monotonic(), 0
+    exact = held_by_adapter(filled)
     writer, error = ShardWriter(folder, shard_bytes), ErrorOfChange()
     scratch = folder / _EXPERTS
     with planned(filled, scratch, device) as plan:
@@ -70,7 +78,8 @@ def merge_as_checkpoint(
             error.add(merged, written)
             writer.add(merged.name, written)
             progress(done, plan.count)
+    check_rounding(error, filled.dtype, max_rounding, exact)
     writer.close()
     shutil.rmtree(scratch, ignore_errors=True)
-    carry(base, filled.dtype, folder)
-    return Written(done, writer.bytes, error, time.monotonic() - start)
+    carry(base, filled.dtype, folder, untied=plan.untied)
+    return Written(done, writer.bytes, error, plan.untied, exact, time.monotonic() - start)

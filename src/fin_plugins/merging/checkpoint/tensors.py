@@ -37,10 +37,11 @@ class Merged:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be computed: how many tensors, and how to get them."""
+    """What is to be computed: how many tensors, how to get them, and whether they untie the output layer."""
 
     count: int
     tensors: Iterator[Merged]
+    untied: bool
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def planned(filled: Filled, scratch: Path, device: str = "cpu") -> Iterator[Plan
     options = MergeOptions(device=device, quiet=True, trust_remote_code=False)
     with no_warnings(), torch.random.fork_rng(), torch.no_grad(), loaders(filled, scratch, options) as opened:
         tasks = _of_the_base(filled, tensor_tasks(filled, options), opened.base.index.tensor_paths)
-        yield Plan(len(tasks), (_merged(filled, task, opened, device) for task in tasks))
+        yield Plan(len(tasks), (_merged(filled, task, opened, device) for task in tasks), opened.untied)
 
 
 def _of_the_base(filled: Filled, tasks: list[Any], base: Any) -> list[Any]:

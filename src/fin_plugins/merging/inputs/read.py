@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.evaluation.base_match import check_base, header_shapes
+from fin_plugins.merging.adapters.factors import read_factors
+from fin_plugins.merging.checkpoint.whole import is_for_peft
 from fin_plugins.merging.inputs.checkpoint import Checkpoint, read_checkpoint
+from fin_plugins.merging.inputs.differences import differences
 from fin_plugins.merging.inputs.vocabulary import check_vocabulary
 from fin_plugins.merging.model import Expert
 from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter
 
-_SHOWN = 3
 _PREFIX = "base_model.model."
 
 
@@ -38,7 +41,8 @@ class Inputs:
             return max(sizes.values())
         names = {name for expert in self.models.experts for name in header_shapes(expert.path / WEIGHTS)}
         changed = {f"{name.partition('.lora_')[0].removeprefix(_PREFIX)}.weight" for name in names if ".lora_" in name}
-        return max((size for name, size in sizes.items() if name in changed), default=max(sizes.values()))
+        # An output layer tied to the embeddings is no tensor of its own, and as large as the largest.
+        return max((sizes.get(name, max(sizes.values())) for name in changed), default=max(sizes.values()))
 
 
 def read_inputs(base: str, experts: Sequence[str], *, any_base: bool = False) -> Inputs:
@@ -115,36 +119,16 @@ def _problems(expert: Expert, base: Checkpoint, base_name: str, any_base: bool) 
         if expert.is_adapter:
             adapter = read_adapter(expert.name, expert.path)
             check_base(adapter, base_name, base.folder, any_base)
+            if not is_for_peft(expert):
+                read_factors(expert.name, expert.path, base_layers(base.folder))
         else:
-            yield from _differences(what, read_checkpoint(what, expert.path), base)
+            yield from differences(what, read_checkpoint(what, expert.path), base)
     except FinError as error:
         yield str(error).replace("pretrained=", "--base ")
     try:
         check_vocabulary(what, expert.path, base.folder)
     except FinError as error:
         yield str(error)
-
-
-def _differences(what: str, theirs: Checkpoint, base: Checkpoint) -> Iterator[str]:
-    for key in ("architectures", "model_type"):
-        if theirs.config.get(key) != base.config.get(key):
-            yield f"{what}: {key} is {theirs.config.get(key)}, and the base's {base.config.get(key)}: not one family"
-            return
-    missing, more = base.tensors.keys() - theirs.tensors.keys(), theirs.tensors.keys() - base.tensors.keys()
-    if missing:
-        yield f"{what}: {theirs.folder} lacks tensors of the base: {_few(missing)}"
-    if more:
-        yield f"{what}: {theirs.folder} has tensors that the base has not: {_few(more)}"
-    for name in sorted(base.tensors.keys() & theirs.tensors.keys()):
-        ours = base.tensors[name].shape
-        if theirs.tensors[name].shape != ours:
-            yield f"{what}: {name} has the shape {theirs.tensors[name].shape}, the base's {ours}: no training of it"
-            return
-
-
-def _few(names: Any) -> str:
-    first = sorted(names)[:_SHOWN]
-    return ", ".join(first) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _split(path: Path) -> str:

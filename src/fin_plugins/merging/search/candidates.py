@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import torch
 
+from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.write import target_names, write_adapter
+from fin_plugins.merging.leftovers import clear_scratch, held
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_adapter
@@ -53,8 +56,8 @@ class Stack:
         if not any(factors.values()):
             return None
         products = {module: self._product(module, factors) for module in self.modules}
-        transposed = next(iter(self.experts.values())).transposed
-        write_adapter(folder, products, str(self.base), target_names(products, self.modules), transposed)
+        layers = next(iter(self.experts.values())).layers
+        write_adapter(folder, products, str(self.base), target_names(products, self.modules), layers)
         return read_adapter(folder.name, folder)
 
     def _product(self, module: str, factors: Mapping[str, float]) -> Product:
@@ -70,7 +73,9 @@ def read_stack(models: Models) -> Stack:
     Raises:
         FinError: one is no adapter whose change is exactly the product of two factors.
     """
-    return Stack({expert.name: read_factors(expert.name, expert.path) for expert in models.experts}, models.base)
+    layers = base_layers(models.base)
+    experts = {expert.name: read_factors(expert.name, expert.path, layers) for expert in models.experts}
+    return Stack(experts, models.base)
 
 
 def check_writable(filled: Filled, scratch: Path) -> None:
@@ -92,18 +97,11 @@ def scratch_folder(room: int) -> Iterator[Path]:
     """
     ram = _RAM.is_dir() and os.access(_RAM, os.W_OK) and shutil.disk_usage(_RAM).free > room
     parent = _RAM if ram else Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_PREFIX}*"):
-        if not _runs(left.name.removeprefix(_PREFIX).partition("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent) as folder:
-        yield Path(folder)
-
-
-def _runs(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, OverflowError, OSError):  # of another user, or not ours
-        return True
-    return True
+    clear_scratch(parent, _PREFIX)
+    folder = parent / f"{_PREFIX}{uuid.uuid4().hex}"
+    with held(folder):
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

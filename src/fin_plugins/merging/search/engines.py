@@ -151,11 +151,13 @@ def start_engine(config: SearchConfig, stack: Stack, scratch: Path) -> Engine:
 
 
 def _ups(model: Any, modules: Sequence[str]) -> Any:
-    """PEFT's `lora_B` of each module."""
+    """PEFT's `lora_B` of each module, or `lora_embedding_B`; rank stands in the columns of both."""
     from peft.tuners.lora import LoraLayer
 
     named = {name.removeprefix("base_model.model."): layer for name, layer in model.named_modules()}
     for module in modules:
         layer = named[module]
-        assert isinstance(layer, LoraLayer) and len(layer.lora_B) == 1
-        yield module, next(iter(layer.lora_B.values())).weight
+        assert isinstance(layer, LoraLayer)
+        lines = [one.weight for one in layer.lora_B.values()]
+        (up,) = lines or list(layer.lora_embedding_B.parameters())
+        yield module, up

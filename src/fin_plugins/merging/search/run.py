@@ -10,6 +10,7 @@ from typing import Any
 
 from fin_plugins.data import guard
 from fin_plugins.errors import FinError
+from fin_plugins.merging.leftovers import clear_merges
 from fin_plugins.merging.search import choice
 from fin_plugins.merging.search.config import BEST, SearchConfig
 from fin_plugins.merging.search.prepare import Prepared, prepare
@@ -80,6 +81,7 @@ def search(configured: Configured, *, fresh: bool = False, shown: Shown = _unsee
         FinError: something is wrong with the file, models, rows, or with the study that is there.
     """
     config, folder = configured.config, configured.output
+    clear_merges(folder)
     with guard.test_rows_closed():
         prepared = prepare(config)
         with opened(folder, prepared.header, fresh=fresh) as study:

@@ -16,6 +16,7 @@ from fin_plugins.strict import Strict
 
 FILE = "study.jsonl"
 SCHEMA = 1
+_WRITTEN = ("study.md", "pareto.svg")
 
 
 class Figure(Strict):
@@ -92,6 +93,8 @@ def opened(folder: Path, header: Mapping[str, Any], *, fresh: bool = False) -> I
         FinError: the study there is of something else, is damaged or in use, or the folder cannot be written.
     """
     lock = _locked(folder)
+    for part in (part for name in _WRITTEN for part in folder.glob(f".{name}.*.part")):
+        part.unlink(missing_ok=True)  # of a search that was killed while it wrote
     try:
         yield _opened(folder / FILE, header, fresh)
     finally:
