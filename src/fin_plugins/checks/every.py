@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fin_plugins.checks.find import Named
 from fin_plugins.checks.model import Finding, Options, TaskFile
-from fin_plugins.checks.read import read_task_file
+from fin_plugins.checks.read import read_task_file, real_path
 from fin_plugins.checks.static import card, group, keys, labels, metrics, names, references, splits, training
 from fin_plugins.checks.world import World
 
@@ -100,7 +100,7 @@ def _once(found: dict[str, list[Finding]], files: list[TaskFile]) -> Iterator[Fi
     """Each finding, less what only follows from another: it was said of the task that a file includes, or its value
     could not be read.
     """
-    named = {file.path.resolve(): file.name for file in files}
+    named = {real_path(file.path): file.name for file in files}
     includes = {file.name: [named[path] for path in file.stated if path in named] for file in files}
     for name, findings in found.items():
         broken = {(one.file, one.key) for one in findings if one.code in _NO_VALUE}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.checks.model import Finding, Function, TaskFile
+from fin_plugins.foreign_files import UnreadableFile, read_text
 from fin_plugins.yaml_nodes import Key
 
 if TYPE_CHECKING:
@@ -157,6 +158,6 @@ def _at(file: TaskFile, key: Key, fault: SyntaxFault) -> Finding:
 
 def _lines(name: str) -> list[str]:
     try:
-        return Path(name).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError):
+        return read_text(Path(name)).split("\n")
+    except UnreadableFile:
         return []
