@@ -6,7 +6,8 @@ from typing import Any
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.rows import answers, splits
 from fin_plugins.checks.rows.model import Rows
-from fin_plugins.checks.rows.templates import RenderingError, SyntaxFault, parsed, render, templates, variables
+from fin_plugins.checks.rows.rendering import RenderingError, SyntaxFault, parsed, render_all, variables
+from fin_plugins.checks.rows.templates import templates
 from fin_plugins.model_check import hint
 from fin_plugins.yaml_nodes import Key
 
@@ -68,17 +69,16 @@ def _near(name: str, rows: Rows) -> str:
 
 
 def _first_error(template: str, documents: list[Mapping[str, Any]]) -> str | None:
-    for document in documents:
-        try:
-            render(template, document)
-        except RenderingError as error:
-            return str(error)
+    try:
+        render_all(template, documents)
+    except RenderingError as error:
+        return str(error)
     return None
 
 
 def _rendered(file: TaskFile, rows: Rows, template: str, documents: Any) -> Iterator[Finding]:
     try:
-        prompts = [render(template, document) for document in documents]
+        prompts = render_all(template, documents)
     except RenderingError as error:
         yield file.finding("P09", ("doc_to_text",), f"cannot be rendered for some row: {error}")
         return

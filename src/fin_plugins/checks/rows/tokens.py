@@ -7,7 +7,7 @@ from typing import Any
 from fin_plugins.checks.model import Finding, Function, Options, TaskFile
 from fin_plugins.checks.rows import splits
 from fin_plugins.checks.rows.model import Rows
-from fin_plugins.checks.rows.templates import RenderingError, render
+from fin_plugins.checks.rows.rendering import RenderingError, render
 from fin_plugins.checks.rows.tokenizer import Tokenizer, load
 from fin_plugins.scoring.encoding import Encoded, encode_pairs
 from fin_plugins.yaml_nodes import Key
