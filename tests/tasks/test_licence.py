@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tests.catalogue.making import moods
 
 from fin_plugins.catalogue.prompt import load
 from fin_plugins.tasks import licence
-from tests.catalogue.making import moods
 
 
 @pytest.fixture(autouse=True)

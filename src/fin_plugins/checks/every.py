@@ -19,6 +19,7 @@ _TASK: tuple[Look, ...] = (
     references.data_files,
     labels.words,
     labels.pairs,
+    labels.choices,
     labels.aliases,
     splits.scored,
     splits.apart,
@@ -35,6 +36,8 @@ _OF_KIND: dict[str, tuple[Look, ...]] = {"task": _TASK, "group": _GROUP, "traini
 
 _NO_VALUE = ("Y06", "Y07", "F03", "F05")
 """A value that could not be read, or a file that is not there: what else is found about it only follows from that."""
+_NO_ROWS = ("F03", "F05")
+"""Of a file that is not there only what is found in its rows follows."""
 
 _NAMED: tuple[Look2, ...] = (names.usable, names.found, names.unique, names.twin)
 _AMONG: dict[str, tuple[Look2, ...]] = {
@@ -103,10 +106,13 @@ def _once(found: dict[str, list[Finding]], files: list[TaskFile]) -> Iterator[Fi
     named = {real_path(file.path): file.name for file in files}
     includes = {file.name: [named[path] for path in file.stated if path in named] for file in files}
     for name, findings in found.items():
-        broken = {(one.file, one.key) for one in findings if one.code in _NO_VALUE}
+        broken = {(one.file, one.key, one.code in _NO_ROWS) for one in findings if one.code in _NO_VALUE}
         said = {(one.key, one.code, one.message) for below in includes.get(name, ()) for one in found[below]}
         for one in findings:
-            follows = one.code not in _NO_VALUE and any(one.file == file and _below(one, key) for file, key in broken)
+            follows = one.code not in _NO_VALUE and any(
+                one.file == file and _below(one, key) and (one.code.startswith("D") or not rows_only)
+                for file, key, rows_only in broken
+            )
             if (one.key, one.code, one.message) not in said and not follows:
                 yield one
 

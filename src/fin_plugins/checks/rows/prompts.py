@@ -22,7 +22,8 @@ def check(file: TaskFile, rows: Rows) -> Iterator[Finding]:
     yield from found
     name = splits.scored(file, rows) or next(iter(rows.splits), None)
     template = file.data.get("doc_to_text")
-    if found or name is None or not isinstance(template, str) or isinstance(template, Function):
+    unrendered = any(one.key == "doc_to_text" for one in found)
+    if unrendered or name is None or not isinstance(template, str) or isinstance(template, Function):
         return
     documents = rows.splits[name].documents
     if documents and not isinstance(parsed(template), SyntaxFault):
@@ -93,5 +94,4 @@ def _rendered(file: TaskFile, rows: Rows, template: str, documents: Any) -> Iter
     elif digits and file.data.get("doc_to_choice") is not None:
         message = f"{digits:,} of {number:,} prompts are digits alone, which lm-eval takes for a number: add words"
         yield file.finding("P09", key, message)
-    else:
-        yield from answers.check(file, rows, documents)
+    yield from answers.check(file, rows, documents)

@@ -25,7 +25,7 @@ def check(file: TaskFile, rows: Rows, options: Options) -> Iterator[Finding]:
     Raises:
         FinError: the tokenizer cannot be loaded.
     """
-    name = splits.scored(file, rows)
+    name = splits.scored(file, rows) or next(iter(rows.splits), None)
     template = file.data.get("doc_to_text")
     if name is None or not rows.splits[name].documents or not isinstance(template, str):
         return
