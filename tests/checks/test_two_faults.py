@@ -11,8 +11,8 @@ from tests.checks.seeing import seen
 
 FOLDER = Path(__file__).parent / "faults"
 GOOD = (FOLDER / "_good").read_text(encoding="utf-8").splitlines()
-DEPENDENT = ("f04_module.yaml",)
-"""Without a loader of ours the rules for tasks of ours do not apply."""
+DEPENDENT = ("f04_module.yaml", "k02_output_type.yaml")
+"""Without a loader of ours, or without a kind of task, the rules for such tasks do not apply."""
 
 Change = tuple[int, int, tuple[str, ...]]
 
