@@ -83,7 +83,7 @@ def _search(scratch: Path, base: Path, experts: dict[str, Path], engine: str, op
     settings = {"candidates": options.candidates + 1, "rows": options.rows, "model": engine, "batch_size": 8}
     settings["model_args"] = {"dtype": "bfloat16", **(VLLM if engine == "fin_vllm" else {})}
     file.write_text(json.dumps({"base": str(base), "experts": entries, **settings}))
-    command = [BIN / "fin", "merge", "search", file, "--output", scratch / f"study-{engine}"]
+    command = [BIN / "fin", "merge", "search", file, "--out", scratch / f"study-{engine}"]
     child = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
     at = list(_moments(child))
     _, status, usage = os.wait4(child.pid, 0)

@@ -81,7 +81,7 @@ def test_switched_off_is_a_remark_and_nothing_is_seen() -> None:
 
 def test_start_up_file_that_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_in_force", lambda: False)
-    assert found("start-up file").status == "bad" and "no site folder" in found("start-up file").found
+    assert found("start-up file").status == "bad" and "not run: it stopped" in found("start-up file").found
     monkeypatch.setattr(doctor, "_STARTERS", ("no-such.pth",))
     assert found("start-up file").found == "not installed"
 
@@ -219,3 +219,20 @@ def test_proof_with_a_broken_and_a_clashing_task_file(monkeypatch: pytest.Monkey
     answer = ask(full=True)
     assert answer.pop("wrapped") in (True, False)  # as this test run was started
     assert answer == {"ours": 1, "seen": 0, "unreadable": [str(tmp_path / "broken.yaml")], "clashes": ["arc_easy"]}
+
+
+FRONT = """
+import sys, importlib.machinery as m
+class Front:
+    @staticmethod
+    def find_spec(*asked):
+        found = (one.find_spec(*asked) for one in (m.BuiltinImporter, m.FrozenImporter, m.PathFinder))
+        return next(filter(None, found), None)
+sys.meta_path.insert(0, Front)
+"""
+
+
+def test_a_finder_that_resolves_everything_first_is_named() -> None:
+    code = FRONT + "from fin_plugins import doctor; print(doctor._start_up_file())"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'bad'" in answer and "__main__.Front" in answer and "fin eval" in answer

@@ -92,3 +92,48 @@ def test_the_declared_entry_points_are_the_names_of_the_start_up_file() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["lm_eval.models"] == startup.MODELS
+
+
+PACKAGES = {
+    "no package": None,
+    "an empty start-up module": "",
+    "a broken start-up module": "def install(:\n",
+    "a missing dependency": "import no_such_module_at_all\ndef install(): ...\n",
+    "an error inside": "def install(): raise RuntimeError('inside')\n",
+    "an exit": "def install(): raise SystemExit(3)\n",
+}
+
+
+@pytest.mark.parametrize("what", PACKAGES)
+def test_the_start_up_line_prints_nothing_whatever_it_meets(what: str, tmp_path: Path) -> None:
+    from tests.conftest import ROOT
+
+    (tmp_path / "fin_plugins.pth").write_bytes((ROOT / "startup" / "fin_plugins.pth").read_bytes())
+    source = PACKAGES[what]
+    if source is not None:
+        (tmp_path / "fin_plugins").mkdir()
+        (tmp_path / "fin_plugins" / "__init__.py").touch()
+        (tmp_path / "fin_plugins" / "startup.py").write_text(source, encoding="utf-8")
+    code = f"import sys, site; sys.path.insert(0, {str(tmp_path)!r}); site.addsitedir({str(tmp_path)!r}); print('on')"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "on\n", "")
+
+
+def test_the_start_up_line_is_one_that_python_runs() -> None:
+    from tests.conftest import ROOT
+
+    (line,) = (ROOT / "startup" / "fin_plugins.pth").read_text(encoding="utf-8").splitlines()
+    assert line.startswith("import ")
+    code = f"import sys; {line}; print('fin_plugins.startup' in {{type(one).__module__ for one in sys.meta_path}})"
+    assert run(code, "-S", PYTHONPATH=str(ROOT / "src")).strip() == "True"
+
+
+def test_a_finder_that_goes_in_front_later_does_not_take_the_tasks_away() -> None:
+    from tests.conftest import ROOT
+
+    code = "import fin_plugins.startup as s; s.install(); import sys, importlib.machinery as m\n"
+    code += "class Front:\n  def find_spec(n, p=None, t=None):\n"
+    code += "    return m.PathFinder.find_spec(n, p, t) if n.startswith('lm_eval') else None\n"
+    code += "sys.meta_path.insert(0, Front)\nimport lm_eval.tasks._index as i\n"
+    code += "print(hasattr(i.TaskIndex.build, '_fin_plugins'))"
+    assert run(code, PYTHONPATH=str(ROOT / "src")) == "True\n"

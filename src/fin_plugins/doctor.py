@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlparse
 
-from fin_plugins import startup
 from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
 
@@ -80,7 +79,9 @@ def _lm_eval() -> Finding:
 
 
 def _start_up_file() -> Finding:
-    """Recorded by our distribution, there, run by this interpreter."""
+    """Recorded by our distribution, there, run by this interpreter, and not overtaken by another finder."""
+    from fin_plugins import startup
+
     dist = _installed("fin-plugins")
     there = [Path(str(file.locate())) for file in (dist and dist.files) or [] if file.name in _STARTERS]
     if sum(file.is_file() for file in there) < len(_STARTERS):
@@ -90,11 +91,18 @@ def _start_up_file() -> Finding:
         return "warn", f"switched off by {value}", f"unset {startup.SWITCH}, or {INSTEAD}"
     if not _in_force():
         why = "python -S" if sys.flags.no_site else f"{there[0].parent} is no site folder of this interpreter"
+        if not sys.flags.no_site and str(there[0].parent) in sys.path:
+            why = f'it stopped, and `{sys.executable} -c "import fin_plugins.startup"` may show at what'
         return "warn" if _reads_entry_points() else "bad", f"installed, but not run: {why}", INSTEAD
+    if front := startup.finder_in_front():
+        found = f"in force, but {front} resolves lm-eval's task index first, so plain lm_eval does not see the tasks"
+        return "bad", found, INSTEAD
     return "ok", f"in force: {min(there)} (off with {startup.SWITCH}=0)", ""
 
 
 def _in_force() -> bool:
+    from fin_plugins import startup
+
     index = getattr(sys.modules.get("lm_eval.tasks._index"), "TaskIndex", None)  # the finder is gone once it is there
     waiting = startup.__name__ in {type(finder).__module__ for finder in sys.meta_path}
     return waiting or hasattr(getattr(index, "build", None), "_fin_plugins")
@@ -127,6 +135,8 @@ def _tasks(full: bool) -> Finding:
 
 
 def _verdict(answer: dict[str, Any], full: bool) -> Finding:
+    from fin_plugins import startup
+
     ours, seen = answer["ours"], answer["seen"]
     if answer["unreadable"] or not ours:
         return "bad", f"unreadable: {answer['unreadable'] or task_folder()}", "install fin-plugins again"

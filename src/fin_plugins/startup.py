@@ -6,7 +6,8 @@ one). So the wheel installs `fin_plugins.pth`, which calls `install()` at interp
 `TaskIndex.build` so that our folder is scanned right after lm-eval's own (a user's `--include_path` stays last and
 wins), and behind `lm_eval.models` it registers the names of our model classes. Off with `FIN_PLUGINS_AUTOLOAD=0`.
 
-Standard library only, and nothing here may raise: this runs in every Python process of the environment.
+Standard library only, and nothing here may raise: this runs in every Python process of the environment. The line of
+`fin_plugins.pth` swallows what does all the same; `fin doctor` says that the tasks are not found, and why.
 """
 
 import os
@@ -14,11 +15,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 SWITCH = "FIN_PLUGINS_AUTOLOAD"
+_INDEX = "lm_eval.tasks._index"
 MODELS = {
     "fin_vllm": "fin_plugins.scoring.vllm:FinVLLM",
     "fin_hf": "fin_plugins.scoring.hf:FinHF",
@@ -50,6 +53,7 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        self._come_first()
         if name not in self._waiting:
             return None
         self._waiting.remove(name)
@@ -57,11 +61,48 @@ class _Finder:
             with suppress(ValueError):
                 sys.meta_path.remove(self)
         for finder in [finder for finder in sys.meta_path if finder is not self]:
-            spec = finder.find_spec(name, path, target)
+            spec = _found_by(finder, name, path, target)
             if spec is not None and spec.loader is not None:
                 _run_after_loading(spec.loader, _HOOKS[name])
                 return spec
         return None
+
+    def _come_first(self) -> None:
+        """Go back to the front: a finder put there later could resolve lm-eval's modules before this one is asked."""
+        with suppress(ValueError, IndexError):
+            if sys.meta_path[0] is not self:
+                sys.meta_path.remove(self)
+                sys.meta_path.insert(0, self)
+
+
+def _found_by(finder: Any, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+    with suppress(AttributeError):  # a finder of an old kind, which Python passes over
+        spec: ModuleSpec | None = finder.find_spec(name, path, target)
+        return spec
+    return None
+
+
+def finder_in_front() -> str | None:
+    """What resolves lm-eval's task index before our finder is asked, so that our tasks stay unseen; None as a rule."""
+    ours = next((place for place, finder in enumerate(sys.meta_path) if isinstance(finder, _Finder)), 0)
+    for finder in sys.meta_path[:ours]:
+        if _resolves_index(finder):
+            kind = finder if isinstance(finder, type) else type(finder)
+            return f"{kind.__module__}.{kind.__qualname__}"
+    return None
+
+
+def _resolves_index(finder: Any) -> bool:
+    package = _folder_of("lm_eval")
+    with suppress(Exception):
+        return bool(package) and _found_by(finder, _INDEX, [f"{package}/tasks"], None) is not None
+    return False
+
+
+def _folder_of(package: str) -> str | None:
+    """The folder of a package, without importing it."""
+    spec = find_spec(package)
+    return next(iter(spec.submodule_search_locations or ()), None) if spec else None
 
 
 def _run_after_loading(loader: Any, hook: Callable[[ModuleType], None]) -> None:
@@ -118,6 +159,6 @@ def _with_folder(paths: list[Path], ours: Path, shipped: Path) -> list[Path]:
 
 
 _HOOKS: dict[str, Callable[[ModuleType], None]] = {
-    "lm_eval.tasks._index": _scan_our_folder_too,
+    _INDEX: _scan_our_folder_too,
     "lm_eval.models": register_models,
 }

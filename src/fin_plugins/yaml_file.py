@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from fin_plugins.errors import FinError
+from fin_plugins.foreign_files import UnreadableFile, open_file
 from fin_plugins.yaml_nodes import Key, Loader, Place, Plain, TooLarge, What, plain
 
 MAX_BYTES = 1 << 20
@@ -81,16 +82,14 @@ def read_yaml(path: Path) -> YamlFile:
     """Read a file whose whole is a mapping.
 
     Raises:
-        FinError: there is no such file, or it cannot be read.
+        UnreadableFile: there is no such file, or it cannot be read.
         Problems: it is no YAML, no mapping, not UTF-8, too large or nested too deeply.
     """
-    try:
-        if not path.is_file():
-            raise FinError(f"{path}: no such file")
-        with path.open("rb") as file:
+    with open_file(path) as file:
+        try:
             content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise FinError(f"{path}: cannot be read ({error.strerror})") from error
+        except OSError as error:
+            raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
     return parse_yaml(content, str(path))
 
 

@@ -50,7 +50,7 @@ def one_wrong(results: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+@pytest.mark.parametrize("words", [["--help"], ["-h"]])
 def test_help_names_options_and_verbs(words: list[str]) -> None:
     shown = typed(*words)
     assert shown.exit_code == 0 and shown.stdout.startswith("Usage: fin board [OPTIONS] RESULTS...")

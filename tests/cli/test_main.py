@@ -60,3 +60,37 @@ def test_what_is_not_known_is_status_2(
 ) -> None:
     assert typed(monkeypatch, *words) == 2
     assert "No such" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["evla"], "eval"),
+        (["bord"], "board"),
+        (["task", "chekc"], "check"),
+        (["data", "fetsh"], "fetch"),
+        (["board", "exprot"], "export"),
+        (["merge", "serch"], "search"),
+    ],
+)
+def test_a_verb_that_is_nearly_right_is_suggested(words: list[str], meant: str) -> None:
+    done = CliRunner().invoke(fin, words)
+    assert done.exit_code == 2 and "No such command" in done.stderr and f"did you mean {meant}?" in done.stderr
+
+
+def test_a_verb_like_no_other_is_not_suggested() -> None:
+    done = CliRunner().invoke(fin, ["xyzzy"])
+    assert done.exit_code == 2 and "did you mean" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["task"], ["data"], ["board"], ["merge"], ["eval"], ["train"], ["run"]])
+def test_nothing_typed_is_status_2_with_help_or_what_is_missing(words: list[str]) -> None:
+    done = CliRunner().invoke(fin, words)
+    assert done.exit_code == 2 and "Usage: fin" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("words", [["train", "demo"], ["run", "demo"], ["demo"], ["merge", "search", "pair"]])
+def test_the_option_of_the_output_folder_is_one_everywhere(words: list[str]) -> None:
+    assert "--out " in CliRunner().invoke(fin, [*words[: 2 if words[0] == "merge" else 1], "--help"]).stdout
+    done = CliRunner().invoke(fin, [*words, "--output", "x"])
+    assert done.exit_code == 2 and "Did you mean" in done.stderr and "--out" in done.stderr

@@ -33,7 +33,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_help_shows_how() -> None:
     shown = typed("--help").stdout
-    for flag in ("--set", "--output", "--cores", "--memory", "--gpus", "--profile", "--dry-run", "--dag", "--json"):
+    for flag in ("--set", "--out", "--cores", "--memory", "--gpus", "--profile", "--dry-run", "--dag", "--json"):
         assert flag in shown
     assert "fin run demo" in shown and "same command started again" in shown
 
@@ -63,14 +63,14 @@ def test_what_makes_no_sense_is_status_2(words: tuple[str, ...], said: str, litt
 
 
 def test_what_is_wrong_with_the_file_is_said_before_anything_runs(tmp_path: Path) -> None:
-    result = typed("demo", "--set", "rows.tests=3", "--set", "board.reference=mutli", "--output", str(tmp_path / "out"))
+    result = typed("demo", "--set", "rows.tests=3", "--set", "board.reference=mutli", "--out", str(tmp_path / "out"))
     assert isinstance(result.exception, FinError) and not (tmp_path / "out").exists()
     assert "did you mean test?" in str(result.exception) and "did you mean multi?" in str(result.exception)
 
 
 def test_dry_run_of_a_shipped_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ("demo", "--dry-run", "--output", str(out))
+    words = ("demo", "--dry-run", "--out", str(out))
     assert "8 of 8 steps to do" in typed(*words).stdout
     told = json.loads(typed(*words, "--json").stdout)
     assert told["to_do"] == 8 and told["seconds"] > 0 and told["bytes"] > 0
@@ -84,7 +84,7 @@ def test_dag(tmp_path: Path, little: dict[str, Any]) -> None:
 
 
 def test_a_run_and_one_more(tmp_path: Path, little: dict[str, Any], demo_model_path: Path) -> None:
-    words = ("demo", "--output", str(tmp_path), "--set", "rows.test=3", "--cores", "2", "--memory", "4")
+    words = ("demo", "--out", str(tmp_path), "--set", "rows.test=3", "--cores", "2", "--memory", "4")
     first = typed(*words)
     assert first.exit_code == 0, first.output
     assert "2 of 2 steps to do, on 2 cores, 4 GB of memory" in first.stderr and "peak memory" in first.stdout
@@ -100,7 +100,7 @@ def test_a_run_and_one_more(tmp_path: Path, little: dict[str, Any], demo_model_p
 def test_a_failed_step_is_named_with_its_words(tmp_path: Path, little: dict[str, Any], demo_model_path: Path) -> None:
     bad = step("train-demo-first", code="print('no room on the disk'); raise SystemExit(2)")
     little["steps"] = (bad, *little["steps"][1:])
-    result = typed("demo", "--output", str(tmp_path))
+    result = typed("demo", "--out", str(tmp_path))
     assert result.exit_code == 1 and isinstance(result.exception, FinError)
     said = str(result.exception)
     assert said.startswith(
@@ -112,10 +112,10 @@ def test_a_failed_step_is_named_with_its_words(tmp_path: Path, little: dict[str,
 def test_more_than_there_is(tmp_path: Path, little: dict[str, Any], demo_model_path: Path) -> None:
     one = little["steps"][0]
     little["steps"] = (replace(one, resources=one.resources.model_copy(update={"gpus": 64})),)
-    result = typed("demo", "--output", str(tmp_path))
+    result = typed("demo", "--out", str(tmp_path))
     assert isinstance(result.exception, FinError) and "train-demo-first: takes 64 GPUs" in str(result.exception)
     little["steps"] = (replace(one, bytes=10**17, command=("false",)),)
-    assert "GB free there, and the steps write about 100000000 GB" in typed("demo", "--output", str(tmp_path)).stderr
+    assert "GB free there, and the steps write about 100000000 GB" in typed("demo", "--out", str(tmp_path)).stderr
 
 
 def test_the_environment_does_not_choose_the_rows(

@@ -41,7 +41,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 def test_help_shows_how() -> None:
     shown = typed("--help").stdout
-    for flag in ("--set", "--output", "--merge", "--copy", "--list", "--dry-run", "--fresh", "--json"):
+    for flag in ("--set", "--out", "--merge", "--copy", "--list", "--dry-run", "--fresh", "--json"):
         assert flag in shown
     assert "fin train demo" in shown and "accelerate launch -m fin_plugins.training" in shown
 
@@ -53,7 +53,7 @@ def test_list() -> None:
 
 
 def test_dry_run_prints_what_can_be_read_again(tmp_path: Path, runs: list[Any]) -> None:
-    words = ["single_fomc", "--dry-run", "--set", "lora.r=3", "--set", "validation=off", "--output", "a: b", "--merge"]
+    words = ["single_fomc", "--dry-run", "--set", "lora.r=3", "--set", "validation=off", "--out", "a: b", "--merge"]
     as_yaml, as_json = typed(*words).stdout, typed(*words, "--json").stdout
     resolved = json.loads(as_json)
     assert yaml.safe_load(as_yaml) == resolved and as_yaml.startswith("# ")
@@ -66,7 +66,7 @@ def test_dry_run_prints_what_can_be_read_again(tmp_path: Path, runs: list[Any]) 
 
 
 def test_training_gets_the_configuration(runs: list[Any]) -> None:
-    done = typed("single_fomc", "--set", "seed=7", "--fresh", "--output", "out")
+    done = typed("single_fomc", "--set", "seed=7", "--fresh", "--out", "out")
     ((config, name, fresh),) = runs
     assert done.exit_code == 0 and "a library speaks" in done.stdout
     assert (config.seed, config.output, config.merge, name, fresh) == (7, "out", False, "single_fomc", True)
@@ -89,7 +89,7 @@ def test_a_bad_name_and_a_bad_key_stop_before_training(runs: list[Any]) -> None:
     for words, message in [
         (["single_fomcc"], "did you mean single_fomc?"),
         (["demo", "--set", "lora.rr=16"], "--set lora.rr=16: no such key (did you mean r?)"),
-        (["demo", "--output", ""], "--output : should have at least 1 character"),
+        (["demo", "--out", ""], "--out : should have at least 1 character"),
     ]:
         error = typed(*words).exception
         assert isinstance(error, FinError) and message in str(error)

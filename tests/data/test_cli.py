@@ -85,7 +85,7 @@ def test_leaks(small_deal, copies):
 
 
 def test_help_has_examples_on_their_own_lines():
-    for words in ((), ("fetch",), ("status",), ("show",), ("leaks",)):
+    for words in ((), ("fetch",), ("status",), ("show",), ("leaks",), ("card",)):
         shown = fin_data(*words, "--help").stdout
         assert "\n    fin data " in shown or "\n    FIN_DATA" in shown, words
 
@@ -100,3 +100,34 @@ def test_two_fetches_at_once_on_real_files(mirror, folder):
     assert "WARNING" not in "".join(said)
     assert len(read_rows("fomc").splits["test"]) == 496
     assert not list(folder.rglob("*.part"))
+
+
+def test_status_of_one_data_set_by_its_name_and_its_task():
+    for name in ("fin_fomc", "fomc"):
+        assert list(json.loads(fin_data("status", name, "--json").stdout)["data_sets"]) == ["fin_fomc"]
+    assert "did you mean fin_fomc" in str(fin_data("status", "fin_fomcc").exception)
+
+
+def test_the_card_of_a_data_set_is_printed():
+    shown = fin_data("card", "fin_fomc").stdout
+    for fact in ("fin_fomc", "CC BY-NC 4.0", "gtfintechlab", "hawkish 122", "49.4%", "exact 14 → 0, near 8 → 9"):
+        assert fact in shown, fact
+    assert json.loads(fin_data("card", "fin_fomc", "--json").stdout)["fin_fomc"]["floor"]["label"] == "neutral"
+    assert fin_data("card").stdout.count("licence") >= 10
+
+
+def test_a_mirror_that_is_not_there_is_said_before_anything_else(small_deal):
+    done = fin_data("fetch", "--mirror", "/no/such/folder")
+    assert "no such folder" in str(done.exception) and done.stderr == ""
+
+
+def test_near_duplicates_that_rise_are_explained(monkeypatch):
+    from fin_plugins.data import leaks, pipeline
+
+    monkeypatch.setattr(pipeline, "require_raw", lambda dataset: None)
+    monkeypatch.setattr(pipeline, "raw_splits", lambda dataset, folder: ({}, {}))
+    monkeypatch.setattr(leaks, "count", lambda before, after: leaks.Leaks("train", 10, 3, 0, 1, 2))
+    shown = fin_data("leaks", "fomc").stdout
+    assert "near 1 → 2" in shown and "near can rise" in shown and "nearly the same" in shown
+    monkeypatch.setattr(leaks, "count", lambda before, after: leaks.Leaks("train", 10, 3, 0, 1, 1))
+    assert "near can rise" not in fin_data("leaks", "fomc").stdout

@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tasks = "tasks=[{task: fin_fomc, cap: 16}]"
     # A busy core beside it makes two threads ten times slower than one.
     printed = fin(
-        *("train", "demo", "--set", tasks, "--set", "epochs=1", "--set", "validation=off", "--output", str(folder)),
+        *("train", "demo", "--set", tasks, "--set", "epochs=1", "--set", "validation=off", "--out", str(folder)),
         OMP_NUM_THREADS="1",
     )
     assert "fin eval --model fin_hf" in printed

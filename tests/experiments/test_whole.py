@@ -31,7 +31,7 @@ resources: {{train: {{cores: 1}}}}
 
 def start(file: str, work: Path) -> subprocess.Popen[bytes]:
     with (work.parent / f"{work.name}.log").open("ab") as log:
-        words = [*FIN, "run", file, "--output", str(work)]
+        words = [*FIN, "run", file, "--out", str(work)]
         return subprocess.Popen(words, start_new_session=True, stdout=log, stderr=log)
 
 

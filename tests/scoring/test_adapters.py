@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,27 @@ def test_settings_that_cannot_be(tmp_path: Path, settings: dict, message: str) -
         read_adapter("fomc", _folder(tmp_path / "a", **settings))
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff", "[" * 100_000, '{"r":' * 100_000])
 def test_unreadable_settings(tmp_path: Path, text: str) -> None:
     (_folder(tmp_path / "a") / "adapter_config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(FinError, match=r"adapter fomc: .*adapter_config\.json (cannot be read|is not a mapping)"):
+        read_adapter("fomc", tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
+def test_settings_that_are_no_file_to_read(tmp_path: Path, kind: str) -> None:
+    file = _folder(tmp_path / "a") / "adapter_config.json"
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        with file.open("wb") as opened:
+            opened.truncate(1 << 33)
+    with pytest.raises(FinError, match=r"adapter fomc: .*adapter_config\.json cannot be read"):
         read_adapter("fomc", tmp_path / "a")
 
 

@@ -22,7 +22,7 @@ def test_two_processes_are_one(tiny_models, tmp_path):
     machine = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     two = tmp_path / "two"
     done = subprocess.run(
-        [*launch, *machine, "-m", "fin_plugins.training", str(file), "--output", str(two)],
+        [*launch, *machine, "-m", "fin_plugins.training", str(file), "--out", str(two)],
         env={**os.environ, "FIN_DATA": "sample", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
 """Finds fin tasks: those that ship, those of given folders, and the YAML files of the working folder."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.checks.model import TaskFile
-from fin_plugins.checks.read import read_task_file
+from fin_plugins.checks.read import read_task_file, real_path
 from fin_plugins.errors import FinError
+from fin_plugins.foreign_files import read_text
 from fin_plugins.locations import task_folder
 from fin_plugins.model_check import hint
 from fin_plugins.shipped import FOR_EDITORS
@@ -50,7 +52,7 @@ class Found:
     @property
     def about(self) -> str:
         """The comment at the file's head, less what it says to editors."""
-        lines = self.file.path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(self.file.path).splitlines()
         said = []
         for line in lines:
             if not line.startswith("#"):
@@ -83,7 +85,8 @@ def search(folders: Sequence[Path]) -> Search:
         raise FinError(f"--include_path {missing}: no such folder")
     below = [file for folder in (task_folder(), *folders) for file in sorted(folder.rglob("*.yaml"))]
     here = sorted(Path().glob("*.yaml"))
-    return _read([*below, *here])
+    last = {real_path(file): file for file in reversed([*below, *here]) if not file.is_dir()}
+    return _read(list(reversed(last.values())))
 
 
 def find(name_or_path: str, folders: Sequence[Path]) -> Found:
@@ -98,7 +101,7 @@ def find(name_or_path: str, folders: Sequence[Path]) -> Found:
     if Path(name_or_path).suffix in _YAML:
         found = task_at(Path(name_or_path))
         same = known.tasks.get(found.name)
-        return same if same and same.file.path.samefile(found.file.path) else found
+        return same if same and real_path(same.file.path) == real_path(found.file.path) else found
     near = hint(name_or_path, known.tasks)
     raise FinError(f"{name_or_path}: no such task{near}; `fin task list` lists them, --include_path adds a folder")
 
@@ -115,7 +118,7 @@ def task_at(path: Path) -> Found:
     Raises:
         FinError: there is no such file, it cannot be read, or it is no task.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FinError(f"{path}: no such file")
     file, findings = read_task_file(path, str(path))
     if file is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.checks.rows.rendering import limits_for_lm_eval
 from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def load(file: Path, name: str) -> "ConfigurableTask":
     manager = TaskManager(include_defaults=False)
     manager.task_index[name] = TaskIndex.entry_from_path(file)
     try:
-        with quiet("lm_eval.api.task"):  # it explains --metadata at every custom data set
+        with quiet("lm_eval.api.task"), limits_for_lm_eval():  # it explains --metadata at every custom data set
             return manager.load([name])["tasks"][name]
     except FinError:
         raise
@@ -66,7 +67,7 @@ def prompt(task: "ConfigurableTask", split: str, row: int, lm: Any | None = None
     _check(task, split, row)
     evaluated, task.config.test_split = task.config.test_split, split
     try:
-        with redirect_stderr(io.StringIO()):  # lm-eval's bar, here over one row, has no switch
+        with redirect_stderr(io.StringIO()), limits_for_lm_eval():  # lm-eval's bar, here over one row, has no switch
             task.build_all_requests(
                 samples=[row],
                 apply_chat_template=lm is not None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fin_plugins.checks.find import Named
 from fin_plugins.checks.model import Finding, Options, TaskFile
-from fin_plugins.checks.read import read_task_file
+from fin_plugins.checks.read import read_task_file, real_path
 from fin_plugins.checks.static import card, group, keys, labels, metrics, names, references, splits, training
 from fin_plugins.checks.world import World
 
@@ -19,6 +19,7 @@ _TASK: tuple[Look, ...] = (
     references.data_files,
     labels.words,
     labels.pairs,
+    labels.choices,
     labels.aliases,
     splits.scored,
     splits.apart,
@@ -35,6 +36,8 @@ _OF_KIND: dict[str, tuple[Look, ...]] = {"task": _TASK, "group": _GROUP, "traini
 
 _NO_VALUE = ("Y06", "Y07", "F03", "F05")
 """A value that could not be read, or a file that is not there: what else is found about it only follows from that."""
+_NO_ROWS = ("F03", "F05")
+"""Of a file that is not there only what is found in its rows follows."""
 
 _NAMED: tuple[Look2, ...] = (names.usable, names.found, names.unique, names.twin)
 _AMONG: dict[str, tuple[Look2, ...]] = {
@@ -109,13 +112,16 @@ def _once(found: dict[str, list[Finding]], files: list[TaskFile]) -> Iterator[Fi
     """Each finding, less what only follows from another: it was said of the task that a file includes, or its value
     could not be read.
     """
-    named = {file.path.resolve(): file.name for file in files}
+    named = {real_path(file.path): file.name for file in files}
     includes = {file.name: [named[path] for path in file.stated if path in named] for file in files}
     for name, findings in found.items():
-        broken = {(one.file, one.key) for one in findings if one.code in _NO_VALUE}
+        broken = {(one.file, one.key, one.code in _NO_ROWS) for one in findings if one.code in _NO_VALUE}
         said = {(one.key, one.code, one.message) for below in includes.get(name, ()) for one in found[below]}
         for one in findings:
-            follows = one.code not in _NO_VALUE and any(one.file == file and _below(one, key) for file, key in broken)
+            follows = one.code not in _NO_VALUE and any(
+                one.file == file and _below(one, key) and (one.code.startswith("D") or not rows_only)
+                for file, key, rows_only in broken
+            )
             if (one.key, one.code, one.message) not in said and not follows:
                 yield one
 

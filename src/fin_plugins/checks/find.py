@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from fin_plugins.checks.read import may_be_meant, read_task_file
+from fin_plugins.checks.read import may_be_meant, read_task_file, real_path
 from fin_plugins.errors import FinError
 
 _YAML = (".yaml", ".yml")
@@ -31,14 +31,14 @@ def find(paths: Iterable[str]) -> tuple[list[Named], list[str]]:
     notes: list[str] = []
     for given in paths:
         path = Path(given)
-        if _is(path, "is_file"):
-            found.setdefault(path.resolve(), Named(path, os.path.normpath(given)))
-        elif _is(path, "is_dir"):
+        if os.path.isdir(given):  # noqa: PTH112 - never raises, whatever the name
             for name, note in _folder(path):
                 if note:
                     notes.append(note)
                 else:
-                    found.setdefault(name.resolve(), Named(name, os.path.normpath(name)))
+                    found.setdefault(real_path(name), Named(name, os.path.normpath(name)))
+        elif os.path.lexists(given):  # what cannot be read is a finding
+            found.setdefault(real_path(path), Named(path, os.path.normpath(given)))
         else:
             raise FinError(f"{given}: no such file or folder")
     return sorted(found.values(), key=lambda one: one.name), notes
@@ -50,7 +50,7 @@ def _folder(folder: Path) -> Iterator[tuple[Path, str | None]]:
         raise FinError(f"{folder}: no .yaml file in it, nor below")
     only_included = _only_included(files)
     for file in files:
-        meant = file.resolve() not in only_included
+        meant = real_path(file) not in only_included
         if meant and may_be_meant(file):
             yield file, None
         elif meant:
@@ -66,13 +66,6 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
 
 def _only_included(files: list[Path]) -> set[Path]:
     """Files that others include and that define nothing by themselves."""
-    read = {file.resolve(): read_task_file(file, str(file)) for file in files}
+    read = {real_path(file): read_task_file(file, str(file)) for file in files}
     included = {path for one in read.values() if one.file for path in one.file.stated}
     return {path for path in included if path in read and read[path].file is None}
-
-
-def _is(path: Path, what: str) -> bool:
-    try:
-        return bool(getattr(path, what)())
-    except (OSError, ValueError):
-        return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.checks.model import Function, TaskFile
+from fin_plugins.foreign_files import UnreadableFile, read_bytes
 from fin_plugins.model_check import hint
 from fin_plugins.yaml_nodes import Key
 
@@ -30,7 +31,7 @@ def all_in(value: Any, key: Key = ()) -> Iterator[tuple[Key, Function]]:
 def registered(file: TaskFile) -> set[str]:
     """What the modules behind a task's functions register with lm-eval by name: filters, metrics, aggregations."""
     sources = {_source_of(path, folder_of(file, key)) for key, path in all_in(file.data)}
-    return {name for source in sources if source for name in _registered(source.read_bytes())}
+    return {name for source in sources if source for name in _registered(read_bytes(source))}
 
 
 def folder_of(file: TaskFile, key: Key) -> Path:
@@ -82,7 +83,10 @@ def _source_of(path: Function, folder: Path) -> Path | None:
 @cache
 def _registered(source: bytes) -> frozenset[str]:
     """Text in calls such as `register_filter("name")`."""
-    return frozenset(_in_calls(ast.parse(source)))
+    try:
+        return frozenset(_in_calls(ast.parse(source)))
+    except RecursionError:
+        return frozenset()
 
 
 def _in_calls(module: ast.Module) -> Iterator[str]:
@@ -118,9 +122,11 @@ def _source(module: str) -> Path | None:
 
 def _name_problem(path: str, name: str, source: Path) -> str | None:
     try:
-        module = ast.parse(source.read_bytes())
-    except (SyntaxError, ValueError, OSError, RecursionError) as error:
-        return f"{path}: {source.name} is no Python that can be read ({error})"
+        module = ast.parse(read_bytes(source))
+    except UnreadableFile as error:
+        return f"{path}: {source.name}: {error.reason}"
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"{path}: {source.name} is no Python that can be read ({str(error) or type(error).__name__})"
     names = set(_names(module.body))
     names |= (
         {"*"} if any(isinstance(node, ast.Name) and node.id in _MAKES_NAMES for node in ast.walk(module)) else set()

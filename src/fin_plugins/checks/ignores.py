@@ -8,6 +8,7 @@ from typing import NamedTuple
 import yaml
 
 from fin_plugins.checks.model import Finding
+from fin_plugins.foreign_files import UnreadableFile, open_file
 from fin_plugins.yaml_file import MAX_BYTES
 
 _COMMENT = re.compile(r"(?:^|\s)#\s*fin:\s*ignore\b[\s:]*(?P<codes>[^#]*)")
@@ -61,9 +62,9 @@ def _covers(ignore: Ignore, one: Finding) -> bool:
 
 def _ignores(file: Path) -> Iterator[Ignore]:
     try:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             text = opened.read(MAX_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+    except (UnreadableFile, OSError, UnicodeDecodeError):
         return
     first_key, inside = _scalars(text)
     for number, line in enumerate(text.split("\n"), 1):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from fin_plugins.checks.harness import task_keys
 from fin_plugins.checks.model import Finding, Kind, Spot, TaskFile
+from fin_plugins.foreign_files import UnreadableFile, open_file
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.yaml_file import MAX_BYTES, Problem, Problems, YamlFile, parse_yaml
 from fin_plugins.yaml_nodes import Key
@@ -61,7 +62,7 @@ def may_be_meant(path: Path) -> bool:
     """
     try:
         data = _parsed(_content(path), str(path)).data
-    except (OSError, Problems):
+    except (UnreadableFile, Problems):
         return True
     return 2 * len(_known_keys() & set(data)) >= len(data)
 
@@ -86,9 +87,26 @@ def _kind(data: dict[str, Any]) -> Kind | None:
     return "training" if len(training) >= most else None
 
 
+def real_path(path: Path) -> Path:
+    """The absolute path with links followed; of a link that leads to itself, the link.
+
+    Raises:
+        ValueError: the name has a NUL in it.
+    """
+    return Path(os.path.realpath(path))
+
+
 def _content(path: Path) -> bytes:
-    with path.open("rb") as opened:
-        return opened.read(MAX_BYTES + 1)
+    """One byte more than is allowed tells that a file is too large.
+
+    Raises:
+        UnreadableFile: it cannot be read, or is no regular file.
+    """
+    with open_file(path) as opened:
+        try:
+            return opened.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=1024)
@@ -121,11 +139,11 @@ class _Reader:
         self._met: list[Path] = []
 
     def layer(self, path: Path, name: str) -> _Layer | None:
-        self._met.append(path.resolve())
+        self._met.append(real_path(path))
         try:
             read = _parsed(_content(path), name)
-        except OSError as error:
-            self.found.append(Finding(name, 1, 1, "", "Y09", f"cannot be read ({error.strerror})"))
+        except UnreadableFile as error:
+            self.found.append(Finding(name, 1, 1, "", "Y09", error.reason))
             return None
         except Problems as error:
             self.found += map(_finding, error.problems)
@@ -149,7 +167,7 @@ class _Reader:
             message = f"{include}: an absolute path is right on one machine only: name the file from this one's folder"
             self.found.append(Finding(*spot, ".".join(map(str, key)), "F03", message))
         target = path.parent / include
-        self.included.append(target.resolve())
+        self.included.append(real_path(target))
         below = self.layer(target, os.path.normpath(Path(name).parent / include))
         if below:
             below.data.pop("task_list", None)  # as lm-eval does
@@ -160,10 +178,10 @@ class _Reader:
             return "K02", "should be a file's name, or a list of such"
         try:
             target = path.parent / include
-            if target.resolve() in self._met:
+            if real_path(target) in self._met:
                 return "F02", f"{include}: includes itself, or is included twice: lm-eval takes both for a cycle"
             there = target.is_file()
-        except (OSError, ValueError, RuntimeError):
+        except (OSError, ValueError):
             there = False
         return None if there else ("F01", f"{include}: no such file in {path.parent or '.'}")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from fin_plugins.checks import shipped
 from fin_plugins.checks.model import TaskFile
-from fin_plugins.checks.read import read_task_file
+from fin_plugins.checks.read import read_task_file, real_path
+from fin_plugins.foreign_files import read_bytes
 from fin_plugins.locations import task_folder
 
 
@@ -53,11 +54,11 @@ def name_of(file: TaskFile) -> str | None:
 def is_shipped(file: TaskFile) -> bool:
     """Whether the file is one of this package's or of lm-eval's, or a copy of one to the byte."""
     folders = (task_folder().resolve(), shipped.lm_eval_folder().resolve())
-    path = file.path.resolve()
+    path = real_path(file.path)
     if any(folder in path.parents for folder in folders):
         return True
     same = next((ours for ours in shipped.our_files() if name_of(ours) == name_of(file)), None)
-    return same is not None and same.path.read_bytes() == path.read_bytes()
+    return same is not None and read_bytes(same.path) == read_bytes(path)
 
 
 def included_names(file: TaskFile) -> set[str]:

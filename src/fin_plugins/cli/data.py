@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fin_plugins.cli.verbs import SuggestingGroup
+
 if TYPE_CHECKING:
     from fin_plugins.data.pipeline import Built
     from fin_plugins.data.sources import Dataset
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-@click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("data", cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Fetch, check and show the real data sets.
 
@@ -29,6 +31,7 @@ def command() -> None:
       fin data fetch fin_fomc --mirror ./copy  # one of them, from a folder of copies
       fin data status
       fin data show fin_fomc --split train -n 5
+      fin data card fin_fomc                   # licence, sources, counts, floor
       fin data leaks fin_finred fin_finred_paper
     """  # noqa: D301 - click wants the character itself
 
@@ -57,6 +60,7 @@ def fetch(task: tuple[str, ...], mirror: Path | None) -> None:
     from fin_plugins.data.folders import data_dir, writable
 
     chosen = _chosen(task)
+    pipeline.check_mirror(mirror)
     writable(data_dir())
     for dataset in chosen:
         progress.say(f"{dataset.task}: licence as stated upstream: {dataset.licence}; from {dataset.upstream}")
@@ -82,18 +86,20 @@ def _built_line(built: "Built") -> str:
 
 
 @command.command()
+@click.argument("task", nargs=-1)
 @_AS_JSON
-def status(as_json: bool) -> None:
-    """Say which data sets are there, with their counts, hashes and licences.
+def status(task: tuple[str, ...], as_json: bool) -> None:
+    """Say which of TASKs (default: all data sets) are there, with their counts, hashes and licences.
 
     \b
     Examples:
       fin data status
+      fin data status fin_fomc
       fin data status --json | jq '.data_sets.fin_fomc'
     """  # noqa: D301 - click wants the character itself
     from fin_plugins.data.folders import data_dir
 
-    found = {dataset.task: _state(dataset) for dataset in _chosen(())}
+    found = {dataset.task: _state(dataset) for dataset in _chosen(task)}
     if as_json:
         whole = {"data_dir": str(data_dir()), "fin_data": os.environ.get("FIN_DATA") or "real", "data_sets": found}
         click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
@@ -160,6 +166,7 @@ def leaks(task: tuple[str, ...], as_json: bool) -> None:
     """  # noqa: D301 - click wants the character itself
     from fin_plugins.data import leaks as counting
     from fin_plugins.data import pipeline
+    from fin_plugins.data.card_text import leak_line
     from fin_plugins.data.folders import raw_dir
 
     chosen = _chosen(task)
@@ -169,25 +176,36 @@ def leaks(task: tuple[str, ...], as_json: bool) -> None:
     for dataset in chosen:
         found[dataset.task] = asdict(counting.count(*pipeline.raw_splits(dataset, raw_dir())))
         if not as_json:
-            click.echo(_leak_line(dataset.task, found[dataset.task]))
+            click.echo(f"{dataset.task:<17} {leak_line(found[dataset.task])}")
     if as_json:
         click.echo(json.dumps(found, indent=1))
+    elif any(counts["near_after"] > counts["near_before"] for counts in found.values()):
+        click.echo(counting.WHY_NEAR_RISES)
 
 
-def _leak_line(task: str, counts: dict[str, Any]) -> str:
-    if counts["split"] is None:
-        return f"{task:<17} test {counts['test']:>5,}: no rows to learn from"
-    pairs = (f"{kind} {counts[f'{kind}_before']} → {counts[f'{kind}_after']}" for kind in ("exact", "near"))
-    return f"{task:<17} test {counts['test']:>5,}: in {counts['split']} before → after cleaning: " + ", ".join(pairs)
-
-
-@command.command(hidden=True)
-@click.option("--mirror", type=click.Path(path_type=Path, exists=True), help="Folder of raw files.")
-@click.option("--write", type=click.Path(path_type=Path, exists=True), required=True, help="Folder of the cards.")
+@command.command()
 @click.argument("task", nargs=-1)
-def card(task: tuple[str, ...], mirror: Path | None, write: Path) -> None:
-    """Write the data cards of TASKs anew; for the project's own use."""
-    from fin_plugins.data.cards import build_card, write_card
+@_AS_JSON
+@click.option("--mirror", type=click.Path(path_type=Path, exists=True), hidden=True, help="With --write: raw files.")
+@click.option("--write", type=click.Path(path_type=Path, exists=True), hidden=True, help="Write the cards anew there.")
+def card(task: tuple[str, ...], as_json: bool, mirror: Path | None, write: Path | None) -> None:
+    """Print the data cards of TASKs (default: all): sources, licence, how it was split, labels, floor, leaks.
 
-    for dataset in _chosen(task):
-        click.echo(write_card(build_card(dataset.key, mirror), write))
+    \b
+    Examples:
+      fin data card fin_fomc
+      fin data card fin_fomc --json | jq '.fin_fomc.splits.test.labels'
+    """  # noqa: D301 - click wants the character itself
+    chosen = _chosen(task)
+    if write is not None:
+        from fin_plugins.data.cards import build_card, write_card
+
+        for dataset in chosen:
+            click.echo(write_card(build_card(dataset.key, mirror), write))
+        return
+    from fin_plugins.data.card_text import card_text
+    from fin_plugins.data.published import committed
+
+    cards = {dataset.task: committed(dataset.key) for dataset in chosen}
+    whole = json.dumps(cards, indent=1, ensure_ascii=False)
+    click.echo(whole if as_json else "\n\n".join(map(card_text, cards.values())))

@@ -18,7 +18,12 @@ macro_f1 and 0 in mcc on these two-label tasks; values within two standard error
 @click.option("--engine", type=click.Choice(["vllm", "hf"]), default="vllm", show_default=True, help="Model class.")
 @click.option("--tasks", default="fin_unseen", show_default=True, help="Any of lm-eval's task names, comma-separated.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), default="results/demo", show_default=True, help="Where results go."
+    "--out",
+    "output",
+    type=click.Path(path_type=Path),
+    default="results/demo",
+    show_default=True,
+    help="For results.",
 )
 @click.option("--model-path", is_flag=True, help="Print the small model's folder, for pretrained=, and run nothing.")
 def command(engine: str, tasks: str, output: Path, model_path: bool) -> None:

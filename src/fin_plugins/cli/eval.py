@@ -42,9 +42,7 @@ def command(arguments: tuple[str, ...]) -> None:
     with other weights, prompts, rows, arguments, dtype, engine, versions or device is never used.
     """  # noqa: D301 (click's mark, not a regex)
     if not arguments:
-        click.echo(click.get_current_context().get_help())
-        click.echo("\n`fin eval --help` lists lm-eval's own arguments too.")
-        return
+        raise click.exceptions.NoArgsIsHelpError(click.get_current_context())
     if set(arguments) & {"-h", "--help"} and not set(arguments) & {"ls", "validate"}:
         click.echo(click.get_current_context().get_help())
         click.echo("\nAll other arguments are lm-eval's own:\n")

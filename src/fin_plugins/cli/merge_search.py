@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("search", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", required=False)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key, as rows=50; repeatable.")
-@click.option("--output", metavar="DIR", help="Folder of the study. [default: results/search/ and FILE's name]")
+@click.option("--out", "output", metavar="DIR", help="Folder of the study. [default: results/search/ and FILE's name]")
 @click.option("--dry-run", is_flag=True, help="Check all, score the base, say how long the search would take; stop.")
 @click.option("--fresh", is_flag=True, help="Throw away the study that is there, instead of going on with it.")
 @click.option("--list", "listing", is_flag=True, help="List the shipped search files.")
@@ -48,7 +48,7 @@ def search(
       fin merge search pair --copy my.yaml           # then edit it, and:
       fin merge search my.yaml --dry-run
       fin merge search my.yaml
-      fin merge search my.yaml --set sampler=cma --set candidates=40 --output results/search/cma
+      fin merge search my.yaml --set sampler=cma --set candidates=40 --out results/search/cma
 
     The same command started again goes on where a stopped search was; with more candidates it goes on further. The
     folder gets study.jsonl (a line a candidate), study.md, pareto.svg, and best/, the best merge as one adapter.

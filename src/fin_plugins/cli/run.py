@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("file", required=False)
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORDS FOR SNAKEMAKE]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key, as rows.test=50.")
-@click.option("--output", metavar="DIR", help="Folder of all that is made. [default: results/run/ and FILE's name]")
+@click.option("--out", "output", metavar="DIR", help="Folder of all results. [default: results/run/ and FILE's name]")
 @click.option("--cores", type=click.IntRange(min=1), help="That steps may take at once. [default: all that are here]")
 @click.option("--memory", type=click.FloatRange(min=0.1), metavar="GB", help="Memory likewise.")
 @click.option("--gpus", type=click.IntRange(min=0), help="GPUs likewise.")
@@ -57,7 +57,7 @@ def command(
       fin run demo                                   # minutes, on embedded rows
       fin run smollm2 --dry-run                      # what would run, how long, how much disk
       fin run smollm2 --dag plan.svg
-      fin run smollm2 --set rows.test=50 --output results/run/small
+      fin run smollm2 --set rows.test=50 --out results/run/small
       fin run paper --copy my.yaml                   # then edit it, and: fin run my.yaml
       fin run my.yaml --profile slurm -- --jobs 8    # after --: arguments for Snakemake
 

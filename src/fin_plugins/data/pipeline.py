@@ -36,6 +36,16 @@ def needed(chosen: Sequence[Dataset]) -> list[SourceFile]:
     return list(dict.fromkeys(source for dataset in chosen for source in dataset.sources))
 
 
+def check_mirror(mirror: Path | None) -> None:
+    """A folder of copies has to be there.
+
+    Raises:
+        FinError: it is not.
+    """
+    if mirror is not None and not mirror.is_dir():
+        raise FinError(f"--mirror {mirror}: no such folder")
+
+
 def fetch_raw(
     chosen: Sequence[Dataset], mirror: Path | None, on_bytes: OnBytes, on_file: Callable[[SourceFile, bool], None]
 ) -> None:
@@ -50,8 +60,7 @@ def fetch_raw(
     Raises:
         FinError: see `fetch.fetch_file`; also where the mirror is no folder.
     """
-    if mirror is not None and not mirror.is_dir():
-        raise FinError(f"--mirror {mirror}: no such folder")
+    check_mirror(mirror)
     for source in needed(chosen):
         on_file(source, fetch_file(source, raw_dir(), mirror, on_bytes))
 

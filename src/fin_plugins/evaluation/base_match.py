@@ -1,6 +1,5 @@
 """Whether an adapter belongs to the base model that is served: by name, by content, by the shapes of its matrices."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation.base_layers import CONV1D, base_layers
 from fin_plugins.evaluation.hashing import hash_files
+from fin_plugins.foreign_files import UnreadableFile, read_json
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter
 
 Shapes = dict[str, tuple[int, ...]]
@@ -90,10 +90,9 @@ def _architecture(folder: Path) -> dict[str, Any]:
 
 def _base_config(folder: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(read_json(folder / "config.json"))
+    except (UnreadableFile, ValueError, TypeError) as error:
         raise FinError(f"{folder}: its config.json cannot be read ({error}): give a model's folder") from error
-    return dict(config)
 
 
 def check_shapes(adapter: Adapter, base_folder: Path, unknown: bool = False) -> None:

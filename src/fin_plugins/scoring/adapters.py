@@ -1,6 +1,5 @@
 """LoRA adapters as PEFT saves them: reading, naming on the command line, and the room an engine needs for them."""
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fin_plugins.errors import FinError
+from fin_plugins.foreign_files import UnreadableFile, read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -70,7 +70,7 @@ def read_config(name: str, folder: Path) -> dict[str, Any]:
         FinError: the file is missing or unreadable.
     """
     file = folder / CONFIG
-    if not file.is_file():
+    if not file.exists():
         full = (folder / "config.json").is_file()
         mend = (
             "the folder is a full checkpoint: pass it as pretrained= instead"
@@ -79,9 +79,9 @@ def read_config(name: str, folder: Path) -> dict[str, Any]:
         )
         raise FinError(f"adapter {name}: {folder} has no {CONFIG}: {mend}")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FinError(f"adapter {name}: {file} cannot be read ({error}): save the adapter again") from error
+        config = read_json(file)
+    except UnreadableFile as error:
+        raise FinError(f"adapter {name}: {file} cannot be read ({error.reason}): save the adapter again") from error
     if not isinstance(config, dict):
         raise FinError(f"adapter {name}: {file} is not a mapping of settings: save the adapter again")
     return config

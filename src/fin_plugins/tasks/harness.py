@@ -86,6 +86,8 @@ def _not_found(message: str) -> str:
     ours = [file.stem.removeprefix("_group_") for file in task_folder().rglob("*.yaml")]
     near = [name for word in asked for name in difflib.get_close_matches(word, ours, n=2)]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
+    if set(asked) & set(ours):  # they are there, and lm-eval was kept from them
+        hint = "these names come with fin-plugins, but lm-eval does not see them: `fin doctor` says why; "
     found = f"{message.splitlines()[0].rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
     return f"{found}, `fin task check FOLDER` says what is wrong with files of your own"
 

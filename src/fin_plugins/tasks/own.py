@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.errors import FinError, show_in_one_line
 from fin_plugins.tasks.fields import OwnRows
+from fin_plugins.tasks.licence import show_licence
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -108,6 +109,7 @@ def _as_documents(rows: OwnRows, found: "Split", fin: dict[str, Any], source: Pa
     dropped |= {"label": found.dropped} if rows.drop_labels else {}
     fin.update(data="real", content_hash=hashes, control_tokens_broken=0, rows_dropped=dropped)
     _say(dropped, source)
+    show_licence(source.stem, fin)
     splits = {}
     for split, frame in found.frames.items():
         made, broken = documents(frame, ["text", *rows.columns.also], rows.words, rows.aliases, "real")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.errors import FinError, show_in_one_line
 from fin_plugins.tasks.documents import documents
+from fin_plugins.tasks.licence import show_licence
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -45,6 +46,8 @@ def load(
     fin.update(data=rows.origin, content_hash=dict(rows.hashes), control_tokens_broken=0)
     if rows.origin == "sample":
         log.warning("fin_%s: embedded sample rows (FIN_DATA=sample); the scores are no benchmark", fin["rows"])
+    else:
+        show_licence(f"fin_{rows.name}", fin)
     splits = {}
     for name, frame in rows.splits.items():
         unknown = sorted(set(frame["label"]) - set(labels))

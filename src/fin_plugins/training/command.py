@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("train", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("config", required=False)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key, as lora.r=32; repeatable.")
-@click.option("--output", metavar="DIR", help="Folder of the adapter. [default: results/train/ and CONFIG's name]")
+@click.option("--out", "output", metavar="DIR", help="Adapter's folder. [default: results/train/ and CONFIG's name]")
 @click.option("--merge", is_flag=True, help="Also write the merged checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything that needs no model, print the configuration, stop.")
 @click.option("--fresh", is_flag=True, help="Throw away what a stopped run left, instead of going on from it.")
@@ -66,7 +66,7 @@ def command(
         raise click.UsageError("name a training file or a shipped configuration; `--list` shows those")
     if copy_to is not None:
         if settings or output or merge:
-            raise click.UsageError("--copy writes the file out unchanged: leave --set, --output and --merge away")
+            raise click.UsageError("--copy writes the file out unchanged: leave --set, --out and --merge away")
         _copy(config, copy_to)
         return
     read = _read(config, settings, output, merge)
@@ -102,7 +102,7 @@ def _read(config: str, settings: tuple[str, ...], output: str | None, merge: boo
     from fin_plugins.training.files.overrides import Override
     from fin_plugins.training.files.read import read_config
 
-    flags = [Override(f"--output {output}", ("output",), output)] if output is not None else []
+    flags = [Override(f"--out {output}", ("output",), output)] if output is not None else []
     flags += [Override("--merge", ("merge",), True)] if merge else []
     return read_config(config, settings, flags)
 

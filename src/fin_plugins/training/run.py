@@ -108,7 +108,7 @@ def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> N
     differs = sorted(key for key in {*there, *identity} if there.get(key) != identity.get(key))
     if differs:
         raise FinError(
-            f"{folder}: holds another run, which differs in {', '.join(differs)}: choose another --output, or throw "
+            f"{folder}: holds another run, which differs in {', '.join(differs)}: choose another --out, or throw "
             "that run away with --fresh"
         )
 

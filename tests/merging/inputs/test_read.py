@@ -78,6 +78,12 @@ def test_a_broken_file_is_named(base: Path, expert: Path) -> None:
     assert "model.safetensors cannot be read" in said(base, expert)
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "tokenizer.json"])
+def test_a_file_of_brackets_alone_is_named(base: Path, expert: Path, name: str) -> None:
+    (expert / name).write_text("[" * 100_000, encoding="utf-8")
+    assert f"{name} cannot be read" in said(base, expert)
+
+
 def test_quantised_models_are_refused(base: Path, expert: Path) -> None:
     changed(expert / "config.json", quantization_config={"quant_method": "awq"})
     assert "is quantised" in said(base, expert)

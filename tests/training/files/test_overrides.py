@@ -90,11 +90,11 @@ def test_a_change_mends_the_file(file: Path) -> None:
 
 def test_flags_win_and_are_named(file: Path) -> None:
     Path("file").touch()
-    flag = Override("--output out", ("output",), "out")
+    flag = Override("--out out", ("output",), "out")
     assert read_config(str(file), ["output=other"], [flag]).config.output == "out"
     with pytest.raises(FinError) as error:
-        read_config(str(file), [], [Override("--output file", ("output",), "file")])
-    assert str(error.value) == "--output file: file is a file: name a folder"
+        read_config(str(file), [], [Override("--out file", ("output",), "file")])
+    assert str(error.value) == "--out file: file is a file: name a folder"
 
 
 KEYS = st.sampled_from(

@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_the_old_record(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         ("{", "Expecting"),
         ("[]", "schema"),
         ('{"schema": 99}', "schema is not 1"),

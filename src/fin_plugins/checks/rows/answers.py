@@ -5,7 +5,8 @@ from typing import Any
 
 from fin_plugins.checks.model import Finding, TaskFile
 from fin_plugins.checks.rows.model import Rows
-from fin_plugins.checks.rows.templates import RenderingError, render, templates, variables
+from fin_plugins.checks.rows.rendering import RenderingError, render_all, variables
+from fin_plugins.checks.rows.templates import templates
 
 _PROMPT = (("description",), ("doc_to_text",), ("gen_prefix",))
 _TRIED = 50
@@ -38,15 +39,14 @@ def check(file: TaskFile, rows: Rows, documents: Documents) -> Iterator[Finding]
 
 def _changes(template: str, telling: frozenset[str], label: str, documents: Documents) -> bool:
     """Whether a row's prompt is another one where only what tells its answer is another row's."""
-    for document in documents[:_TRIED]:
+    tried, swapped = documents[:_TRIED], list[Mapping[str, Any]]()
+    for document in tried:
         other = next((row for row in documents if row[label] != document[label]), document)
-        swapped = {name: other[name] for name in telling if name in document}
-        try:
-            if render(template, document) != render(template, {**document, **swapped}):
-                return True
-        except RenderingError:
-            return False
-    return False
+        swapped.append({**document, **{name: other[name] for name in telling if name in document}})
+    try:
+        return render_all(template, tried) != render_all(template, swapped)
+    except RenderingError:
+        return False
 
 
 def _says_the_same(name: str, label: str, documents: Documents) -> bool:

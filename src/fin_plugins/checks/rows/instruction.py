@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fin_plugins.checks.model import Finding, Function, TaskFile
-from fin_plugins.checks.rows.templates import literal
+from fin_plugins.checks.rows.rendering import literal
 from fin_plugins.model_check import hint
 
 _SENTENCE_END = re.compile(r"[.;:!?\n]|\{\}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fin_plugins.checks.model import TaskFile
 from fin_plugins.checks.rows.model import SAMPLE, Reading, Rows, Split
 from fin_plugins.checks.rows.read import records, stamped
-from fin_plugins.checks.rows.templates import variables
+from fin_plugins.checks.rows.rendering import variables
 from fin_plugins.errors import FinError
 from fin_plugins.yaml_nodes import Key
 

@@ -6,7 +6,8 @@ from typing import Any
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.rows import answers, splits
 from fin_plugins.checks.rows.model import Rows
-from fin_plugins.checks.rows.templates import RenderingError, SyntaxFault, parsed, render, templates, variables
+from fin_plugins.checks.rows.rendering import RenderingError, SyntaxFault, parsed, render_all, variables
+from fin_plugins.checks.rows.templates import templates
 from fin_plugins.model_check import hint
 from fin_plugins.yaml_nodes import Key
 
@@ -21,7 +22,8 @@ def check(file: TaskFile, rows: Rows) -> Iterator[Finding]:
     yield from found
     name = splits.scored(file, rows) or next(iter(rows.splits), None)
     template = file.data.get("doc_to_text")
-    if found or name is None or not isinstance(template, str) or isinstance(template, Function):
+    unrendered = any(one.key == "doc_to_text" for one in found)
+    if unrendered or name is None or not isinstance(template, str) or isinstance(template, Function):
         return
     documents = rows.splits[name].documents
     if documents and not isinstance(parsed(template), SyntaxFault):
@@ -68,17 +70,16 @@ def _near(name: str, rows: Rows) -> str:
 
 
 def _first_error(template: str, documents: list[Mapping[str, Any]]) -> str | None:
-    for document in documents:
-        try:
-            render(template, document)
-        except RenderingError as error:
-            return str(error)
+    try:
+        render_all(template, documents)
+    except RenderingError as error:
+        return str(error)
     return None
 
 
 def _rendered(file: TaskFile, rows: Rows, template: str, documents: Any) -> Iterator[Finding]:
     try:
-        prompts = [render(template, document) for document in documents]
+        prompts = render_all(template, documents)
     except RenderingError as error:
         yield file.finding("P09", ("doc_to_text",), f"cannot be rendered for some row: {error}")
         return
@@ -93,5 +94,4 @@ def _rendered(file: TaskFile, rows: Rows, template: str, documents: Any) -> Iter
     elif digits and file.data.get("doc_to_choice") is not None:
         message = f"{digits:,} of {number:,} prompts are digits alone, which lm-eval takes for a number: add words"
         yield file.finding("P09", key, message)
-    else:
-        yield from answers.check(file, rows, documents)
+    yield from answers.check(file, rows, documents)

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fin_plugins.checks.rows.templates import RenderingError
+from fin_plugins.checks.rows.rendering import RenderingError
 from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:

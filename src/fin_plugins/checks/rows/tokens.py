@@ -7,7 +7,7 @@ from typing import Any
 from fin_plugins.checks.model import Finding, Function, Options, TaskFile
 from fin_plugins.checks.rows import splits
 from fin_plugins.checks.rows.model import Rows
-from fin_plugins.checks.rows.templates import RenderingError, render
+from fin_plugins.checks.rows.rendering import RenderingError, render
 from fin_plugins.checks.rows.tokenizer import Tokenizer, load
 from fin_plugins.scoring.encoding import Encoded, encode_pairs
 from fin_plugins.yaml_nodes import Key
@@ -25,7 +25,7 @@ def check(file: TaskFile, rows: Rows, options: Options) -> Iterator[Finding]:
     Raises:
         FinError: the tokenizer cannot be loaded.
     """
-    name = splits.scored(file, rows)
+    name = splits.scored(file, rows) or next(iter(rows.splits), None)
     template = file.data.get("doc_to_text")
     if name is None or not rows.splits[name].documents or not isinstance(template, str):
         return

@@ -51,6 +51,17 @@ def pairs(file: TaskFile) -> Iterator[Finding]:
                 yield from _prefix(file, label, other)
 
 
+def choices(file: TaskFile) -> Iterator[Finding]:
+    """No choice stands twice in a list of any task's own: lm-eval would compare a text with itself."""
+    listed = file.data.get("doc_to_choice")
+    seen: set[str] = set()
+    for number, word in enumerate(listed if isinstance(listed, list) else []):
+        if isinstance(word, str):
+            if word in seen:
+                yield file.finding("L02", ("doc_to_choice", number), f"`{word}` twice: take one of them out")
+            seen.add(word)
+
+
 def aliases(file: TaskFile) -> Iterator[Finding]:
     """Further spellings belong to a label that is there, and to that one only."""
     labels, spellings = _labels(file), _spellings(file)

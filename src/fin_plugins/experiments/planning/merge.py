@@ -87,7 +87,7 @@ def search(scene: Scene, name: str, seed: int, experts: Mapping[str, Made]) -> t
         name=step_name,
         kind="search",
         key=its_key,
-        command=("fin", "merge", "search", file, "--output", folder),
+        command=("fin", "merge", "search", file, "--out", folder),
         needs=_needs(used.values()),
         markers=(marker(step_name, its_key),),
         outputs=(f"{folder}/{BEST}/adapter_config.json",),

@@ -40,7 +40,7 @@ def train(scene: Scene, name: str, seed: int) -> Made:
         name=step_name,
         kind="train",
         key=its_key,
-        command=("fin", "train", training.file, *words, "--output", folder),
+        command=("fin", "train", training.file, *words, "--out", folder),
         needs=(),
         markers=(marker(step_name, its_key),),
         outputs=(f"{folder}/{'adapter_config.json' if is_adapter else 'config.json'}", f"{folder}/train.json"),

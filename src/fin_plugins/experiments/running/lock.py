@@ -52,10 +52,10 @@ def alone(work: Path) -> Iterator[None]:
     try:
         descriptor = take(file)
     except OSError as error:
-        raise FinError(f"{work}: cannot be written ({error.strerror}): name another folder, --output DIR") from error
+        raise FinError(f"{work}: cannot be written ({error.strerror}): name another folder, --out DIR") from error
     if descriptor is None:
         who = file.read_text(encoding="utf-8") or "a moment old"
-        raise FinError(f"{work}: another `fin run` works there ({who}): wait for it, or name another folder, --output")
+        raise FinError(f"{work}: another `fin run` works there ({who}): wait for it, or name another folder, --out DIR")
     try:
         os.truncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())

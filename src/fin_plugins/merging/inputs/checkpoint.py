@@ -1,6 +1,5 @@
 """A model's folder by its configuration and the headers of its weight files."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.foreign_files import UnreadableFile, read_json
 
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 _WEIGHTS = "model.safetensors"
 _INDEX = f"{_WEIGHTS}.index.json"
+_LARGEST = 256 << 20
+"""Indices of a hundred thousand tensors take 20 MiB."""
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "consolidated*.pth")
 
 
@@ -118,11 +120,11 @@ def _header(what: str, file: Path) -> dict[str, Tensor]:
 
 def _json(what: str, file: Path, mend: str) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FinError(f"{what}: {file.parent} has no {file.name}: {mend}") from error
-    except (OSError, ValueError) as error:
-        raise FinError(f"{what}: {file} cannot be read ({error}): {mend}") from error
+        content = read_json(file, _LARGEST)
+    except UnreadableFile as error:
+        if not file.exists():
+            raise FinError(f"{what}: {file.parent} has no {file.name}: {mend}") from error
+        raise FinError(f"{what}: {file} cannot be read ({error.reason}): {mend}") from error
     if not isinstance(content, dict):
         raise FinError(f"{what}: {file} is no mapping: {mend}")
     return content

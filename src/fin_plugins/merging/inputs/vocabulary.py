@@ -1,13 +1,15 @@
 """Whether two folders hold tokenizers of one vocabulary: the same token has the same number in both."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation.hashing import digest, hash_files
+from fin_plugins.foreign_files import UnreadableFile, read_json
 
 _FILE = "tokenizer.json"
+_LARGEST = 256 << 20
+"""Vocabularies of 250,000 words take 30 MiB."""
 _OTHERS = ("tokenizer.model", "vocab.json", "vocab.txt", "merges.txt")
 
 
@@ -43,6 +45,6 @@ def _vocabulary(what: str, folder: Path) -> dict[str, str] | None:
 
 def _read(what: str, file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return dict(read_json(file, _LARGEST))
+    except (UnreadableFile, ValueError, TypeError) as error:
         raise FinError(f"{what}: {file} cannot be read ({error}): copy or save it again") from error

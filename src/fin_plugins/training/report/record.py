@@ -10,9 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation.store import write
+from fin_plugins.foreign_files import UnreadableFile, read_json
 
 FILE = "train.json"
 SCHEMA = 1
+_LARGEST = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +190,7 @@ def read_record(folder: Path) -> Record:
     """
     file = folder / FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, _LARGEST)
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
         return TypeAdapter(Record).validate_python(content)
@@ -196,8 +198,9 @@ def read_record(folder: Path) -> Record:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise FinError(f"{file}: no record of a training run ({place}: {first['msg']})") from error
-    except (OSError, ValueError) as error:
-        raise FinError(f"{file}: no record of a training run can be read here ({error})") from error
+    except (UnreadableFile, ValueError) as error:
+        reason = error.reason if isinstance(error, UnreadableFile) else error
+        raise FinError(f"{file}: no record of a training run can be read here ({reason})") from error
 
 
 def _plain(value: Any) -> Any:
