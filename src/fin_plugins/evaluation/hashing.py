@@ -27,7 +27,7 @@ _SETTLED = 2.0  # seconds; a file younger than this may change again without a c
 # What lies in a model's folder and is no part of the model: a README may change, weights may not.
 _NO_PART = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".log", ".lock", ".h5", ".msgpack", ".onnx"})
 _LEFT_BY_TRAINING = ("LICENSE", "NOTICE", "USE_POLICY", "events.out", "optimizer", "rng_state", "scaler", "scheduler")
-_LEFT_BY_TRAINING_TOO = frozenset({"trainer_state.json", "training_args.bin"})
+_LEFT_BY_TRAINING_TOO = frozenset({"trainer_state.json", "training_args.bin", "train_rows.txt"})
 
 
 def digest(value: Any) -> str:

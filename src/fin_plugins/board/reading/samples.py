@@ -39,7 +39,7 @@ def read_samples(file: Path, raw: Raw, *, with_documents: bool) -> Answered:
         NoLabels: it is whole, but gold label and answer cannot be told from it.
     """
     seal, samples, filters = sha256(), [], set()
-    for number, row in _rows(file):
+    for number, row in rows_of(file):
         seal.update("".join(str(row.get(name)) for name in _HASHES).encode())
         filters.add(str(row.get("filter", raw.filter)))
         if str(row.get("filter", raw.filter)) == raw.filter:
@@ -55,7 +55,12 @@ def read_samples(file: Path, raw: Raw, *, with_documents: bool) -> Answered:
     return _answered(samples, outcomes, hashes, prompts, _notes(outcomes, raw.protocol, filters - {raw.filter}))
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Row]]:
+def rows_of(file: Path) -> Iterator[tuple[int, Row]]:
+    """Every line with its number.
+
+    Raises:
+        Unusable: it cannot be read, or a line is no JSON object.
+    """
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
