@@ -47,7 +47,7 @@ def command(arguments: tuple[str, ...]) -> None:
     if set(arguments) & {"-h", "--help"} and not set(arguments) & {"ls", "validate"}:
         click.echo(click.get_current_context().get_help())
         click.echo("\nAll other arguments are lm-eval's own:\n")
-    from fin_plugins.evaluation.command import MODELS, model_of, read, split
+    from fin_plugins.evaluation.command import MODELS, check_model, model_of, read, split
     from fin_plugins.tasks.harness import run_lm_eval
 
     flags, rest = split(arguments)
@@ -57,6 +57,9 @@ def command(arguments: tuple[str, ...]) -> None:
 
         run(read(flags, rest))
         return
+    asks_for_a_run = not set(rest) & {"-h", "--help", "ls", "validate"}
+    if model and asks_for_a_run:
+        check_model(model)
     if flags:
         from fin_plugins.errors import FinError
 

@@ -1,5 +1,6 @@
 """`fin eval`'s command line: our own flags, and lm-eval's parser for all others."""
 
+import difflib
 import os
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from typing import Any
 
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import BASE, Adapter, check_name, read_adapter, read_adapters
-from fin_plugins.tasks.harness import config_file, with_task_folder
+from fin_plugins.tasks.harness import check_options, config_file, did_you_mean, with_task_folder
 
 MODELS = ("fin_vllm", "fin_hf")
 _EXAMPLES = {
@@ -122,6 +123,21 @@ def model_of(arguments: Sequence[str]) -> str | None:
     return str(named) if named else None
 
 
+def check_model(name: str) -> None:
+    """Check that lm-eval, or this package, has a model class of this name.
+
+    Raises:
+        FinError: there is none; with the names that come near.
+    """
+    import lm_eval.models  # noqa: F401 (registers its own)
+    from lm_eval.api.registry import model_registry
+
+    known = {*MODELS, *model_registry.keys()}
+    if name not in known:
+        near = difflib.get_close_matches(name, [*MODELS, *sorted(known - set(MODELS))], n=2)
+        raise FinError(f"--model {name}: no such model class: {did_you_mean(near)}there are {', '.join(sorted(known))}")
+
+
 def read(flags: Flags, arguments: list[str]) -> Command:
     """Parse the whole command line for one of our model classes.
 
@@ -186,6 +202,7 @@ def _lm_eval_settings(arguments: list[str]) -> Any:
     setup_logging()
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
         sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
+        check_options(sys.argv[1:], [*_EXAMPLES, *SWITCHES])
         namespace = HarnessCLI().parse_args()
         from lm_eval.config.evaluate_config import EvaluatorConfig
 
