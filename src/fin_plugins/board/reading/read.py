@@ -109,7 +109,7 @@ def _tasks(data: dict[str, Any], run: Run, with_documents: bool) -> tuple[list[R
         try:
             raw = raw_of(data, run, name)
             if note := trained_on(data, raw, _sample_file(raw)):
-                raw = replace(raw, notes=(*raw.notes, note))
+                raw = replace(raw, kept_notes=(*raw.kept_notes, note))
                 problems.append(Problem(files.shown, f"{_short(name)}: {note}", False))
             record, complaints = _record(raw, with_documents)
             records += record
