@@ -65,7 +65,8 @@ def test_one_spoilt_document_is_counted(world: World) -> None:
 def test_a_metric_that_is_no_number_is_not_written(world: World) -> None:
     file = world.root / "tasks" / "odd.yaml"
     file.write_text(
-        f"include: {world.root / 'tasks' / 'first.yaml'}\ntask: odd\n"
+        "task: odd\ncustom_dataset: !function rows.load\noutput_type: multiple_choice\ntest_split: test\n"
+        'doc_to_text: "{{text}}"\ndoc_to_choice: "{{choices}}"\ndoc_to_target: gold\n'
         "metric_list: [{metric: acc, aggregation: !function odd.mean, higher_is_better: true}]\n"
     )
     file.with_suffix(".py").write_text("def mean(values): return float('nan')\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.newest import task_hashes
 from fin_plugins.evaluation.outputs import Outputs, fingerprint
 
 
@@ -72,17 +73,21 @@ def test_a_changed_file_is_written_anew_beside_it(tmp_path: Path) -> None:
     assert all(file.exists() for file in files)  # the result file is there: what a user did is left alone
 
 
+def _mark(results: dict[str, Any], samples: dict[str, Any] | None, identity: str) -> str:
+    return fingerprint(results, task_hashes(results, samples, identity))
+
+
 def test_the_fingerprint_is_of_what_is_told() -> None:
     results, samples = _results(), _samples()
-    mark = fingerprint(results, samples, "m")
-    assert fingerprint({**results, "date": 1, "pretty_env_info": "x"}, samples, "m") == mark
-    assert fingerprint(results, samples, "n") != mark
-    assert fingerprint(results, None, "m") != mark
+    mark = _mark(results, samples, "m")
+    assert _mark({**results, "date": 1, "pretty_env_info": "x"}, samples, "m") == mark
+    assert _mark(results, samples, "n") != mark
+    assert _mark(results, None, "m") != mark
     other = json.loads(json.dumps(results))
     other["results"]["t"]["acc,none"] = 0.25
-    assert fingerprint(other, samples, "m") != mark
+    assert _mark(other, samples, "m") != mark
     marks = set()
     for address in ("0x7f01", "0x7f02"):  # a function without source is written with its place in memory
         results["configs"]["t"]["metric"] = f"<function f at {address}>"
-        marks.add(fingerprint(results, samples, "m"))
+        marks.add(_mark(results, samples, "m"))
     assert len(marks) == 1

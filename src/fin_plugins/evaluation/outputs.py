@@ -31,13 +31,15 @@ _TOLD = (
 _STALE = 24 * 3600  # seconds after which a killed run's unfinished files are taken away
 
 
-def fingerprint(results: Mapping[str, Any], samples: Mapping[str, Any] | None, identity: str) -> str:
-    """A hash of all that two runs with equal answers write alike."""
-    hashed = sha256(identity.encode())
-    parts = [{name: results[name] for name in _TOLD if name in results}, *(samples or {}).items()]
-    for part in parts:
-        hashed.update(content_hash(part))
-    return hashed.hexdigest()
+def fingerprint(results: Mapping[str, Any], tasks: Mapping[str, str]) -> str:
+    """A hash of all that two runs with equal answers write alike.
+
+    Args:
+        results: lm-eval's results.
+        tasks: of `task_hashes`, in which the samples and the model are.
+    """
+    told = {name: results[name] for name in _TOLD if name in results}
+    return sha256(content_hash(told) + content_hash(sorted(tasks.items()))).hexdigest()
 
 
 class Outputs:

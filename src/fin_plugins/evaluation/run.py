@@ -192,8 +192,8 @@ class Evaluation:
     def _save(self, model: Model, results: dict[str, Any], samples: Any, tracker: Any) -> list[Path]:
         if self.outputs is None:
             return []
-        identity = digest(model.made_with)
-        mark, tasks = fingerprint(results, samples, identity), task_hashes(results, samples, identity)
+        tasks = task_hashes(results, samples, digest(model.made_with))
+        mark = fingerprint(results, tasks)
         files = self.outputs.written(mark, tasks)
         note = "written before" if files else "written"
         files = files or self.outputs.save(mark, tasks, tracker, results, samples)
