@@ -28,6 +28,7 @@ def finite_answers(method: Callable[..., list[Any]]) -> Callable[..., list[Any]]
         finally:
             self.cache_hook = hook
         check_answers(model_in_use(self), requests, answers)
+        self.gave_numbers = model_in_use(self) if answers else None
         return answers
 
     return checked
@@ -64,7 +65,8 @@ def check_answers(model: str, requests: "Sequence[Instance]", answers: Sequence[
 def check_before_generation(lm: Any, requests: "Sequence[Instance]", prompt: Sequence[int]) -> None:
     """Check that a model which is about to write replies gives numbers for one of its prompts.
 
-    A reply does not show what it was made from: of NaN it is the first token of the vocabulary.
+    A reply does not show what it was made from: of NaN it is the first token of the vocabulary. A model that has given
+    numbers before is not asked again.
 
     Args:
         lm: the model class's object.
@@ -74,10 +76,12 @@ def check_before_generation(lm: Any, requests: "Sequence[Instance]", prompt: Seq
     Raises:
         FinError: it does not.
     """
-    if len(prompt) > 1 and not _all_numbers(lm.label_logprobs([list(prompt)])[0]):
-        raise FinError(
-            f"{model_in_use(lm)} · {requests[0].task_name}: log-probabilities are not finite numbers: {_MEND}"
-        )
+    model = model_in_use(lm)
+    if len(prompt) < 2 or getattr(lm, "gave_numbers", None) == model:
+        return
+    if not _all_numbers(lm.label_logprobs([list(prompt)])[0]):
+        raise FinError(f"{model} · {requests[0].task_name}: log-probabilities are not finite numbers: {_MEND}")
+    lm.gave_numbers = model
 
 
 def check_metrics(model: str, results: dict[str, dict[str, Any]]) -> None:
