@@ -50,3 +50,36 @@ def test_our_classes_go_to_our_runner(model: str, passed: list[list[str]], monke
     assert command.base_arguments == {"pretrained": "x", "dtype": "float32"}
     assert command.base and not command.adapters
     assert passed == []
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["--model", "fin_hff", "--tasks", "fin_fomc"], "fin_hf"),
+        (["--model", "vlm", "--tasks", "fin_fomc"], "vllm"),
+        (["--model", "hf", "--tasks", "fin_fomc", "--limt", "3"], "--limit"),
+        (["--model", "fin_hf", "--tasks", "fin_fomc", "--model_args", "pretrained=x", "--adaptr", "a=b"], "--adapter"),
+        (["ls", "tasks", "--inclde_path", "y"], "--include_path"),
+    ],
+)
+def test_a_slip_of_the_pen_is_one_line_with_a_suggestion(words: list[str], near: str) -> None:
+    ran = CliRunner().invoke(fin, ["eval", *words])
+    assert isinstance(ran.exception, FinError)
+    assert "did you mean" in str(ran.exception) and near in str(ran.exception) and "\n" not in str(ran.exception)
+
+
+def test_a_value_that_lm_evals_parser_refuses_is_one_line() -> None:
+    ran = CliRunner().invoke(fin, ["eval", "--model", "hf", "--tasks", "fin_fomc", "--limit", "x"])
+    assert isinstance(ran.exception, FinError) and "\n" not in str(ran.exception)
+    assert "--limit" in str(ran.exception) and "'x'" in str(ran.exception)
+
+
+@pytest.mark.parametrize(("asked", "near"), [("fomc", "fin_fomc"), ("fin_fmoc", "fin_fomc"), ("fomc, fpb", "fin_fpb")])
+def test_an_unknown_task_has_a_suggestion(asked: str, near: str) -> None:
+    from fin_plugins.tasks.harness import task_errors_in_one_line
+
+    with (
+        pytest.raises(FinError, match=f"Tasks not found: {asked}: did you mean .*{near}"),
+        task_errors_in_one_line(),
+    ):
+        raise ValueError(f"Tasks not found: {asked}")

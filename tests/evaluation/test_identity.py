@@ -1,14 +1,18 @@
 """What a model is told by: content, wherever it lies."""
 
 import json
+import mmap
 import os
 import shutil
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation import hashing, identity
+from fin_plugins.evaluation.file_state import file_state
 from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import read_adapter
 from tests.evaluation.making import adapter
@@ -48,6 +52,27 @@ def test_what_is_part_of_the_model(file: str, base: Path) -> None:
     assert identity.changed(before, made_with(base)) == [f"base {file}"]
 
 
+INDEXES = ["model.safetensors.index.json", "model.safetensors.index.fp16.json", "pytorch_model.bin.index.json"]
+
+
+@pytest.mark.parametrize("index", INDEXES)
+@pytest.mark.parametrize("shard", ["weights/part.safetensors", "optimizer-1.safetensors", ".part"])
+def test_shards_that_an_index_names_count_wherever_they_lie(index: str, shard: str, base: Path) -> None:
+    (base / "weights").mkdir()
+    (base / shard).write_text("x")
+    (base / index).write_text(json.dumps({"weight_map": {"a": shard, "b": shard, "c": "not/downloaded.bin"}}))
+    before = made_with(base)
+    (base / shard).write_text("y")
+    assert identity.changed(before, made_with(base)) == [f"base {shard}"]
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"weight_map": 1}', '{"weight_map": {"a": {}}}', "[]"])
+def test_what_is_no_index_names_no_shards(text: str, base: Path) -> None:
+    before = made_with(base)
+    (base / "model.safetensors.index.json").write_text(text)
+    assert identity.changed(before, made_with(base)) == ["base model.safetensors.index.json"]
+
+
 def test_names_and_places_do_not_count_arguments_do(base: Path) -> None:
     before = made_with(base)
     assert made_with(base, adapter_name="x") == before
@@ -64,6 +89,54 @@ def test_a_file_named_by_an_argument_counts_by_content(base: Path, tmp_path: Pat
     table.write_text("b")
     assert identity.changed(before, made_with(base, **nested)) == ["chat_template_args"]
     assert made_with(base, chat_template_args={"table": copy}) == before
+
+
+def test_delta_weights_count_by_content(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "difference").mkdir()
+    (tmp_path / "difference" / "model.safetensors").write_text("x")
+    before = made_with(base, delta="difference")  # a folder named without a slash
+    assert before != made_with(base)
+    (tmp_path / "difference" / "model.safetensors").write_text("y")
+    assert identity.changed(before, made_with(base, delta="difference")) == ["delta model.safetensors"]
+
+
+@pytest.mark.parametrize("where", ["here", "base"])
+def test_a_file_named_without_a_slash_counts_by_content(
+    where: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = (base if where == "base" else tmp_path) / "quantised"
+    folder.mkdir()
+    (folder / "model.gguf").write_text("x")
+    before = made_with(base, some_file="quantised")
+    (folder / "model.gguf").write_text("y")
+    assert identity.changed(before, made_with(base, some_file="quantised")) == ["some_file"]
+
+
+def test_a_word_that_is_the_name_of_a_folder_stays_a_word(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("float32", "float16"):
+        (tmp_path / name).mkdir()
+    assert identity.changed(made_with(base, dtype="float32"), made_with(base, dtype="float16")) == ["dtype"]
+
+
+@pytest.mark.parametrize("value", ["/dev/null", "x" * 5000, "~nobody-here/x", "a\0b"])
+def test_an_argument_that_is_no_file_of_a_model_counts_as_it_stands(value: str, base: Path) -> None:
+    assert made_with(base, some=value)["arguments"]["some"] == value
+
+
+def test_a_base_that_is_an_adapters_folder_counts_with_the_model_behind_it(
+    base: Path, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    # transformers loads the model that adapter_config.json names, and not the weights beside it
+    behind = Path(shutil.copytree(tiny_models["phi3"], tmp_path / "behind"))
+    (base / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(behind)}))
+    before = made_with(base)
+    (behind / "model.safetensors").write_text("x")
+    assert identity.changed(before, made_with(base)) == ["base base of the adapter model.safetensors"]
 
 
 def test_another_tokenizer_counts_by_content(base: Path, tiny_models: dict[str, Path], tmp_path: Path) -> None:
@@ -107,6 +180,11 @@ def test_a_model_from_the_hub_is_found_in_its_cache(
     assert "\n" not in str(error.value)
 
 
+def test_a_subfolder_that_is_not_there_is_one_line(base: Path) -> None:
+    with pytest.raises(FinError, match="subfolder=nope"):
+        made_with(base, subfolder="nope")
+
+
 def test_variables_that_choose_vllms_kernels(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = made_with(base, engine="fin_vllm")
     for name in ("VLLM_LOGGING_LEVEL", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CACHE_ROOT", "VLLM_PORT"):
@@ -130,7 +208,17 @@ def test_the_device_is_told_without_an_engine() -> None:
     assert cpu["type"] == "cpu" and cpu["name"]
 
 
+def _times_are_kept(folder: Path) -> None:
+    probe = folder / "probe"
+    probe.write_bytes(b"x")
+    if file_state(probe) is None:
+        pytest.skip(
+            "the file system of the temporary folder does not keep times at every change: nothing is remembered"
+        )
+
+
 def test_large_files_are_read_again_only_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _times_are_kept(tmp_path)
     monkeypatch.setattr(hashing, "_SETTLED", -10.0)  # remember at once; see the next test
     file = tmp_path / "weights.bin"
     file.write_bytes(b"x" * (2 << 20))
@@ -155,6 +243,28 @@ def test_large_files_are_read_again_only_when_they_change(tmp_path: Path, monkey
     assert changed != first
 
 
+@pytest.mark.parametrize("place", ["here", "memory"])
+def test_weights_rewritten_through_a_memory_map_are_read_again(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Path("/dev/shm")
+    if place == "memory" and not memory.is_dir():
+        pytest.skip("no file system in memory at /dev/shm")
+    monkeypatch.setattr(hashing, "_SETTLED", -10.0)
+    with tempfile.TemporaryDirectory(dir=memory if place == "memory" else tmp_path) as folder:
+        file = Path(folder) / "weights.bin"
+        file.write_bytes(b"x" * (2 << 20))
+        with file.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapped:
+            mapped[1 << 20] = 1  # from here on the page is dirty, and further writes to it change no time
+            first = hash_files([file], Path(folder))
+            time.sleep(0.05)  # longer than the kernel's clock takes to move
+            mapped[1 << 20] = 2
+            assert hash_files([file], Path(folder)) != first
+            time.sleep(0.05)
+            mapped[1 << 20] = 1
+            assert hash_files([file], Path(folder)) == first
+
+
 def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
     file = tmp_path / "weights.bin"
     file.write_bytes(b"x" * (2 << 20))
@@ -163,6 +273,7 @@ def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
 
 
 def test_a_damaged_memory_is_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _times_are_kept(tmp_path)
     monkeypatch.setattr(hashing, "_SETTLED", -10.0)
     file = tmp_path / "weights.bin"
     file.write_bytes(b"x" * (2 << 20))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.newest import task_hashes
 from fin_plugins.evaluation.outputs import Outputs, fingerprint
 
 
@@ -35,13 +36,13 @@ def test_files_lie_where_lm_eval_puts_them(name: str, tmp_path: Path) -> None:
     theirs.save_results_aggregated(results=_results(), samples=_samples())
     theirs.save_results_samples(task_name="t", samples=_samples()["t"])
     outputs = Outputs(str(tmp_path / "ours" / name))
-    files = outputs.save("mark", _tracker(), _results(), _samples())
+    files = outputs.save("mark", {}, _tracker(), _results(), _samples())
     assert [_undated(file, tmp_path / "ours") for file in files] == sorted(
         (_undated(file, tmp_path / "theirs") for file in (tmp_path / "theirs").rglob("*.json*")),
         key=lambda name: name.endswith(".json"),
     )
-    assert outputs.written("mark") == files
-    assert outputs.written("other") is None
+    assert outputs.written("mark", {}) == files
+    assert outputs.written("other", {}) is None
     assert not list(tmp_path.rglob("writing-*"))
 
 
@@ -53,36 +54,40 @@ def _undated(file: Path, root: Path) -> str:
 def test_what_lm_eval_only_warns_of_is_an_error(tmp_path: Path) -> None:
     outputs = Outputs(str(tmp_path))
     with pytest.raises(FinError, match="lm-eval wrote 0 of 2 result and sample files"):
-        outputs.save("mark", _tracker("x" * 300), _results(), _samples())  # no folder may have so long a name
-    assert outputs.written("mark") is None
+        outputs.save("mark", {}, _tracker("x" * 300), _results(), _samples())  # no folder may have so long a name
+    assert outputs.written("mark", {}) is None
     assert not list(tmp_path.rglob("*.json*"))
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "org__model").write_text("a file where a folder must be")
     with pytest.raises(FinError, match=r"cannot be written .*another --output_path"):
-        Outputs(str(tmp_path)).save("mark", _tracker(), _results(), _samples())
+        Outputs(str(tmp_path)).save("mark", {}, _tracker(), _results(), _samples())
 
 
 def test_a_changed_file_is_written_anew_beside_it(tmp_path: Path) -> None:
     outputs = Outputs(str(tmp_path))
-    files = outputs.save("mark", _tracker(), _results(), _samples())
+    files = outputs.save("mark", {}, _tracker(), _results(), _samples())
     files[0].write_text("")
-    assert outputs.written("mark") is None
+    assert outputs.written("mark", {}) is None
     assert all(file.exists() for file in files)  # the result file is there: what a user did is left alone
+
+
+def _mark(results: dict[str, Any], samples: dict[str, Any] | None, identity: str) -> str:
+    return fingerprint(results, task_hashes(results, samples, identity))
 
 
 def test_the_fingerprint_is_of_what_is_told() -> None:
     results, samples = _results(), _samples()
-    mark = fingerprint(results, samples, "m")
-    assert fingerprint({**results, "date": 1, "pretty_env_info": "x"}, samples, "m") == mark
-    assert fingerprint(results, samples, "n") != mark
-    assert fingerprint(results, None, "m") != mark
+    mark = _mark(results, samples, "m")
+    assert _mark({**results, "date": 1, "pretty_env_info": "x"}, samples, "m") == mark
+    assert _mark(results, samples, "n") != mark
+    assert _mark(results, None, "m") != mark
     other = json.loads(json.dumps(results))
     other["results"]["t"]["acc,none"] = 0.25
-    assert fingerprint(other, samples, "m") != mark
+    assert _mark(other, samples, "m") != mark
     marks = set()
     for address in ("0x7f01", "0x7f02"):  # a function without source is written with its place in memory
         results["configs"]["t"]["metric"] = f"<function f at {address}>"
-        marks.add(fingerprint(results, samples, "m"))
+        marks.add(_mark(results, samples, "m"))
     assert len(marks) == 1

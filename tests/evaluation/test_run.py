@@ -48,6 +48,8 @@ def test_lists_of_what_was_written_now_or_before(finished: World, tmp_path: Path
         (["--written", "base"], "--written base: expected NAME=FILE"),
         (["--written", "on=x.json"], "no model is called on here; there are base, one, two"),
         (["--written", "base=x.json", "--no-base"], "there are one, two"),
+        (["--written", "one=x.json", "--written", "one=y.json"], "a list for one is asked for twice"),
+        (["--written", "one=x.json", "--written", "two=./x.json"], "two models have the same file"),
     ],
 )
 def test_lists_of_nobody(words: list[str], said: str, finished: World) -> None:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from fin_plugins.cli.main import fin
+from fin_plugins.data.trained_rows import FILE, read_trained_rows, row_hash, trained_rows_text
 from fin_plugins.errors import FinError
 from fin_plugins.merging.output import written_whole
 from fin_plugins.merging.recipes.shipped import shipped
@@ -87,6 +88,18 @@ def test_what_is_carried_and_written_down(base: Path, adapters: dict[str, Path],
     assert str(base) not in card and "merge_method: ties" in card and record["experts"][0]["hash"][:16] in card
     front = yaml.safe_load(card.split("---")[1])
     assert front["library_name"] == "transformers" and {"merge", "mergekit"} <= set(front["tags"])
+
+
+def test_rows_that_experts_were_trained_on_are_the_results_too(
+    base: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    given = {name: Path(shutil.copytree(path, tmp_path / name)) for name, path in adapters.items()}
+    for name, path in given.items():
+        (path / FILE).write_text(trained_rows_text([row_hash(f"row of {name}")]))
+    every = {row_hash(f"row of {name}") for name in given}
+    for words in ((), ("--as-adapter",)):
+        done("linear", "--base", base, *experts(given), "--out", tmp_path / "out", "--force", *words)
+        assert read_trained_rows(tmp_path / "out") == every
 
 
 def test_the_error_of_rounding_is_the_files(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:

@@ -115,6 +115,9 @@ def test_settings_that_are_no_file_to_read(tmp_path: Path, kind: str) -> None:
         ("=adapters/fomc", "the name '' must be made of"),
         ("a b=adapters/fomc", "the name 'a b' must be made of"),
         ("../x=adapters/fomc", "the name '../x' must be made of"),
+        ("..=adapters/fomc", "the name '..' must be made of"),
+        ("base=adapters/fomc", "base is what the base model is called"),
+        ("Base=adapters/fomc", "Base is what the base model is called"),
     ],
 )
 def test_flags_that_cannot_be_read(flag: str, message: str) -> None:

@@ -8,6 +8,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from fin_plugins.data.rows import read_rows
+from fin_plugins.data.trained_rows import read_trained_rows, row_hash
 from fin_plugins.errors import FinError
 from fin_plugins.training.report.record import read_record
 from tests.training.running import losses, run
@@ -43,6 +45,23 @@ def test_what_a_run_leaves(trained, model):
     assert record.peak_memory_bytes["host"] > 1e8
     assert losses(folder)[-1] < losses(folder)[0]
     assert trained.record == json.loads((folder / "train.json").read_text())
+
+
+def test_the_rows_trained_on_are_recorded(trained):
+    texts = {split: set(map(row_hash, rows["text"])) for split, rows in read_rows("fomc").splits.items()}
+    recorded = read_trained_rows(trained.folder)
+    assert len(recorded) == read_record(trained.folder).tasks[0].used == 8  # the cap's
+    assert recorded <= texts["train"] and not recorded & texts["test"]
+
+
+def test_replayed_rows_are_recorded_and_a_merged_checkpoint_has_the_record(model, tmp_path):
+    file = tmp_path / "general.jsonl"
+    file.write_text(json.dumps({"prompt": "What is a bond?", "response": "A loan."}) + "\n")
+    replay = {"source": str(file), "ratio": 0.1}
+    result = run(model, tmp_path / "out", max_steps=1, validation="off", merge=True, replay=replay)
+    recorded = read_trained_rows(result.folder)
+    assert {row_hash("What is a bond?"), row_hash("a  LOAN.")} < recorded and len(recorded) == 10
+    assert read_trained_rows(result.merged) == recorded
 
 
 def test_the_best_checkpoint_is_kept(trained):

@@ -51,7 +51,7 @@ def command(arguments: tuple[str, ...]) -> None:
     if "--verbose" not in arguments:
         silence_libraries()
     arguments = tuple(argument for argument in arguments if argument != "--verbose")
-    from fin_plugins.evaluation.command import MODELS, model_of, read, split
+    from fin_plugins.evaluation.command import MODELS, check_model, model_of, read, split
     from fin_plugins.tasks.harness import run_lm_eval
 
     flags, rest = split(arguments)
@@ -61,6 +61,9 @@ def command(arguments: tuple[str, ...]) -> None:
 
         run(read(flags, rest))
         return
+    asks_for_a_run = not set(rest) & {"-h", "--help", "ls", "validate"}
+    if model and asks_for_a_run:
+        check_model(model)
     if flags:
         from fin_plugins.errors import FinError
 

@@ -1,5 +1,6 @@
 """`fin eval`'s command line: our own flags, and lm-eval's parser for all others."""
 
+import difflib
 import os
 import sys
 import tempfile
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.adapters import Adapter, read_adapter, read_adapters
-from fin_plugins.tasks.harness import config_file, with_task_folder
+from fin_plugins.scoring.adapters import BASE, Adapter, check_name, read_adapter, read_adapters
+from fin_plugins.tasks.harness import check_options, config_file, did_you_mean, with_task_folder
 
 MODELS = ("fin_vllm", "fin_hf")
 _EXAMPLES = {
@@ -122,6 +123,21 @@ def model_of(arguments: Sequence[str]) -> str | None:
     return str(named) if named else None
 
 
+def check_model(name: str) -> None:
+    """Check that lm-eval, or this package, has a model class of this name.
+
+    Raises:
+        FinError: there is none; with the names that come near.
+    """
+    import lm_eval.models  # noqa: F401 (registers its own)
+    from lm_eval.api.registry import model_registry
+
+    known = {*MODELS, *model_registry.keys()}
+    if name not in known:
+        near = difflib.get_close_matches(name, [*MODELS, *sorted(known - set(MODELS))], n=2)
+        raise FinError(f"--model {name}: no such model class: {did_you_mean(near)}there are {', '.join(sorted(known))}")
+
+
 def read(flags: Flags, arguments: list[str]) -> Command:
     """Parse the whole command line for one of our model classes.
 
@@ -135,7 +151,11 @@ def read(flags: Flags, arguments: list[str]) -> Command:
     if peft and adapters:
         raise FinError(f"peft={peft} stands beside --adapter: give all adapters by --adapter NAME=PATH")
     if peft:
-        adapters = [read_adapter(str(settings.model_args.get("adapter_name") or "peft"), Path(str(peft)))]
+        name = str(settings.model_args.get("adapter_name") or "peft")
+        check_name(f"--model_args adapter_name={name}", name)
+        adapters = [read_adapter(name, Path(str(peft)))]
+    elif settings.model_args.get("adapter_name"):
+        raise FinError("adapter_name= in --model_args without peft=: name adapters with --adapter NAME=PATH")
     if not adapters:
         for switch in ("--no-base", "--verify-adapters", "--any-base"):
             if switch in flags.switches:
@@ -150,7 +170,7 @@ def read(flags: Flags, arguments: list[str]) -> Command:
         verify="--verify-adapters" in flags.switches,
         prune="--prune" in flags.switches,
         any_base="--any-base" in flags.switches,
-        written=_written(flags.written, settings, [*(["base"] if with_base else []), *(one.name for one in adapters)]),
+        written=_written(flags.written, settings, [*([BASE] if with_base else []), *(one.name for one in adapters)]),
     )
 
 
@@ -165,7 +185,12 @@ def _written(given: Sequence[str], settings: Any, models: Sequence[str]) -> dict
             raise FinError(f"--written {text}: expected {_EXAMPLES['--written']}")
         if name not in models:
             raise FinError(f"--written {text}: no model is called {name} here; there are {', '.join(models)}")
+        if name in found:
+            raise FinError(f"--written {text}: a list for {name} is asked for twice: give one file for each model")
         found[name] = Path(file).expanduser()
+    files = [file.resolve() for file in found.values()]
+    if len(set(files)) < len(files):
+        raise FinError("--written: two models have the same file: give each model one of its own")
     return found
 
 
@@ -177,6 +202,7 @@ def _lm_eval_settings(arguments: list[str]) -> Any:
     setup_logging()
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
         sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
+        check_options(sys.argv[1:], [*_EXAMPLES, *SWITCHES])
         namespace = HarnessCLI().parse_args()
         from lm_eval.config.evaluate_config import EvaluatorConfig
 

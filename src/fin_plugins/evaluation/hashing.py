@@ -1,4 +1,8 @@
-"""Content hashes of files and folders. Large files are read once and remembered until they change."""
+"""Content hashes of files and folders. Large files are read once and remembered until they change.
+
+What is remembered is used only while size, times and inode of the file are the same, on file systems that set the times
+at every change (`file_state`); on others, files are read every time.
+"""
 
 import hashlib
 import json
@@ -13,15 +17,17 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.file_state import file_state
 from fin_plugins.evaluation.progress import say
 
 _SMALL = 1 << 20  # bytes; a smaller file is read each time: cheaper than remembering it
 _WORTH_A_LINE = 1 << 30  # bytes; reading as much takes seconds
+_SCHEMA = 2  # of what is remembered
 _SETTLED = 2.0  # seconds; a file younger than this may change again without a change of its times
 # What lies in a model's folder and is no part of the model: a README may change, weights may not.
 _NO_PART = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".log", ".lock", ".h5", ".msgpack", ".onnx"})
 _LEFT_BY_TRAINING = ("LICENSE", "NOTICE", "USE_POLICY", "events.out", "optimizer", "rng_state", "scaler", "scheduler")
-_LEFT_BY_TRAINING_TOO = frozenset({"trainer_state.json", "training_args.bin"})
+_LEFT_BY_TRAINING_TOO = frozenset({"trainer_state.json", "training_args.bin", "train_rows.txt"})
 
 
 def digest(value: Any) -> str:
@@ -31,9 +37,15 @@ def digest(value: Any) -> str:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that are part of the model: weights, configuration, tokenizer, code."""
+    """The files of a model's folder that are part of the model: weights, configuration, tokenizer, code.
+
+    Shards that an index of weights names count wherever they lie.
+    """
     found = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")]
-    return sorted(file for file in found if _is_part(file))
+    parts = {file for file in found if _is_part(file)}
+    for index in folder.glob("*.index*.json"):  # `model.safetensors.index.json`, or with a variant before `.json`
+        parts.update(shard for name in _shards(index) if (shard := folder / name).is_file())
+    return sorted(parts)
 
 
 def hash_files(files: Iterable[Path], folder: Path) -> dict[str, str]:
@@ -43,11 +55,22 @@ def hash_files(files: Iterable[Path], folder: Path) -> dict[str, str]:
         FinError: a file cannot be read.
     """
     listed = list(files)
-    unread = sum(size for file in listed if (size := _size(file)) >= _SMALL and _remembered(file) is None)
-    if unread >= _WORTH_A_LINE:
-        say(f"hashing {unread / 1e9:.1f} GB of {folder} (once; remembered until a file changes)")
+    unread = [file for file in listed if _size(file) >= _SMALL and _remembered(file) is None]
+    if (size := sum(map(_size, unread))) >= _WORTH_A_LINE:
+        kept = "remembered until a file changes" if _state(unread[0]) else "each time: its file system can hide changes"
+        say(f"hashing {size / 1e9:.1f} GB of {folder} ({kept})")
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return {str(file.relative_to(folder)): sha for file, sha in zip(listed, pool.map(_hash, listed), strict=True)}
+        hashes = pool.map(_hash, listed)
+        return {os.path.relpath(file, folder): sha for file, sha in zip(listed, hashes, strict=True)}
+
+
+def _shards(index: Path) -> set[str]:
+    """The files that an index of weights names; none where it is no such index."""
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return {name for name in named if isinstance(name, str)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()  # the engine will say so
 
 
 def _is_part(file: Path) -> bool:
@@ -74,7 +97,7 @@ def _hash(file: Path) -> str:
             sha = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(file, error) from error
-    if state["size"] >= _SMALL and _state(file) == state:
+    if state and state["size"] >= _SMALL and _state(file) == state:
         _remember(file, state, sha)
     return sha
 
@@ -85,10 +108,11 @@ def _unreadable(file: Path, error: OSError) -> FinError:
     )
 
 
-def _state(file: Path) -> dict[str, int]:
-    """What changes with a file's content; the change time cannot be set back by hand, as the other one can."""
-    stat = file.stat()
-    return {"size": stat.st_size, "mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns, "inode": stat.st_ino}
+def _state(file: Path) -> dict[str, int] | None:
+    try:
+        return file_state(file)
+    except OSError as error:
+        raise _unreadable(file, error) from error
 
 
 def _note(file: Path) -> Path:
@@ -99,7 +123,9 @@ def _note(file: Path) -> Path:
 def _remembered(file: Path) -> str | None:
     try:
         note = json.loads(_note(file).read_text(encoding="utf-8"))
-        return str(note["sha256"]) if note["state"] == _state(file) else None
+        if note["schema"] != _SCHEMA or not (state := file_state(file)):
+            return None
+        return str(note["sha256"]) if note["state"] == state else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -108,8 +134,9 @@ def _remember(file: Path, state: dict[str, int], sha: str) -> None:
     if time.time() - max(state["mtime"], state["ctime"]) / 1e9 < _SETTLED:
         return
     note = _note(file)
+    record = {"schema": _SCHEMA, "file": str(file), "state": state, "sha256": sha}
     part = note.with_suffix(f".{os.getpid()}.part")
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else
         note.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"file": str(file), "state": state, "sha256": sha}), encoding="utf-8")
+        part.write_text(json.dumps(record), encoding="utf-8")
         part.replace(note)

@@ -1,5 +1,6 @@
 """What a model's answers depend on, told by content: two runs may share answers only where all of it is the same."""
 
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -11,11 +12,13 @@ from typing import Any
 from fin_plugins import __version__
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation.hashing import digest, hash_files, model_files
-from fin_plugins.scoring.adapters import Adapter
+from fin_plugins.scoring.adapters import CONFIG, Adapter
 
 # Arguments that name the model or its files, whose content is hashed, so that a moved folder stays the same model; and
 # those that name a place for files.
-_NAMES = frozenset({"pretrained", "tokenizer", "peft", "adapter_name", "download_dir", "cache_dir", "offload_folder"})
+_CONTENT = ("pretrained", "tokenizer", "delta", "peft")
+_PLACES = ("adapter_name", "download_dir", "cache_dir", "offload_folder")
+_NAMES = frozenset({*_CONTENT, *_PLACES})
 _LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers", "peft")
 _ENGINES = {"fin_vllm": ("vllm",), "fin_hf": ("accelerate",)}
 # vLLM's environment variables choose kernels; these parts of their names are about other things.
@@ -24,6 +27,7 @@ _NO_KERNEL = (
     *("CACHE_ROOT", "CACHE_PATH", "CACHE_DIR", "CONFIG_ROOT", "KVCACHE_SPACE", "RESERVED_CPU", "OMP_THREADS"),
 )
 _TOKENIZER_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py"]
+_OF_FILES = ("base", "tokenizer", "delta", "adapter")  # ingredients that are hashes by name of a file
 _FORMATS = (["*.safetensors"], ["*.bin", "*.pt", "*.gguf"])
 
 
@@ -47,7 +51,7 @@ def ingredients(
         FinError: a model's files cannot be found or read.
     """
     base = base_folder(arguments)
-    tokenizer = arguments.get("tokenizer")
+    tokenizer, delta = arguments.get("tokenizer"), arguments.get("delta")
     return {
         "engine": engine,
         "versions": _versions(engine),
@@ -56,8 +60,9 @@ def ingredients(
         "environment": _environment() if engine == "fin_vllm" else {},
         "base": _content(base, str(arguments.get("subfolder") or "")),
         "tokenizer": _content(_folder(str(tokenizer), arguments, "tokenizer")) if tokenizer else {},
+        "delta": _content(_folder(str(delta), arguments, "delta")) if delta else {},
         "adapter": hash_files(_adapter_files(adapter), adapter.path) if adapter else {},
-        "arguments": {name: _argument(value) for name, value in sorted(arguments.items()) if name not in _NAMES},
+        "arguments": {name: _argument(value, base) for name, value in sorted(arguments.items()) if name not in _NAMES},
         "batch": dict(batch),
     }
 
@@ -108,7 +113,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         before, after = old.get(group), new[group]
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             parts = sorted(part for part in {*before, *after} if before.get(part) != after.get(part))
-            names += [f"{group} {part}" if group in ("base", "tokenizer", "adapter") else part for part in parts]
+            names += [f"{group} {part}" if group in _OF_FILES else part for part in parts]
         elif before != after:
             names.append(group)
     return names
@@ -119,34 +124,66 @@ def _adapter_files(adapter: Adapter) -> list[Path]:
     return sorted(file for file in adapter.path.iterdir() if file.name.startswith(("adapter_", "new_embeddings")))
 
 
-def _content(folder: Path, subfolder: str = "") -> dict[str, str]:
-    if folder.is_file():
-        return {"content": hash_files([folder], folder.parent)[folder.name]}
-    files = model_files(folder)
-    if subfolder:
-        files += model_files(folder / subfolder)
-    return hash_files(files, folder)
+def _content(path: Path, subfolder: str = "") -> dict[str, str]:
+    """The hashes of a file, or of a model's folder; of its base too, where transformers would load that instead."""
+    if path.is_file():
+        return {"content": hash_files([path], path.parent)[path.name]}
+    files = model_files(path)
+    if subfolder and not (path / subfolder).is_dir():
+        raise FinError(f"subfolder={subfolder}: {path} has no such folder: name one that it has, or leave it out")
+    files += model_files(path / subfolder) if subfolder else []
+    found = hash_files(files, path)
+    base = _base_of_adapter(path)
+    if base:
+        found |= {f"base of the adapter {name}": sha for name, sha in hash_files(model_files(base), base).items()}
+    return found
 
 
-def _argument(value: Any) -> Any:
-    """A model argument; where it names a file or folder, that one's content."""
+def _base_of_adapter(folder: Path) -> Path | None:
+    """The folder of the model that the adapter in `folder` is for, where there is an adapter and the model is here."""
+    try:
+        named = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = Path(str(named)).expanduser()
+        return base if base.is_dir() and base.resolve() != folder.resolve() else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _argument(value: Any, base: Path) -> Any:
+    """A model argument; where it names a file or folder, here or in the base's folder, that one's content.
+
+    A name without a slash may be a mere word, and the folder of that name have nothing to do with it: both count.
+    """
     if isinstance(value, Mapping):
-        return {str(name): _argument(below) for name, below in value.items()}
+        return {str(name): _argument(below, base) for name, below in value.items()}
     if isinstance(value, list | tuple):
-        return [_argument(below) for below in value]
-    if isinstance(value, str) and os.sep in value and Path(value).expanduser().exists():
-        return _content(Path(value).expanduser())
+        return [_argument(below, base) for below in value]
+    if isinstance(value, str) and (found := _named(value, base)):
+        content = [_content(path) for path in found]
+        return content if os.sep in value else [value, *content]
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def _named(value: str, base: Path) -> list[Path]:
+    """The files and folders that an argument may name, from the working folder and from the base's."""
+    if not value:
+        return []
+    try:
+        places = dict.fromkeys([Path(value).expanduser(), base / value])
+        return [place for place in places if place.is_file() or place.is_dir()]
+    except (OSError, ValueError, RuntimeError):  # no name of a file: too long, odd characters, nobody's home
+        return []
 
 
 def _folder(name: str, arguments: Mapping[str, Any], setting: str) -> Path:
     local = Path(name).expanduser()
     if local.exists():
         return local.resolve()
-    revision = arguments.get("revision" if setting == "pretrained" else "tokenizer_revision")
-    for weights in _FORMATS if setting == "pretrained" else ([],):
+    model = setting != "tokenizer"
+    revision = arguments.get("revision" if model else "tokenizer_revision")
+    for weights in _FORMATS if model else ([],):
         folder = _snapshot(name, revision, [*_TOKENIZER_FILES, *weights], arguments.get("download_dir"), setting)
-        if not weights or any(True for pattern in weights for _ in folder.glob(pattern)):
+        if not weights or any(True for pattern in weights for _ in folder.rglob(pattern)):
             return folder
     raise FinError(f"{setting}={name}: the model's files on the hub hold no weights (safetensors, bin, pt or gguf)")
 

@@ -3,17 +3,17 @@
 import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.evaluation.newest import content_hash, is_newest
 from fin_plugins.evaluation.store import FOLDER, cannot_write, write
 
 # What of lm-eval's results is said anew in every run: dates, the machine's description, tokens of the tokenizer.
@@ -28,20 +28,18 @@ _TOLD = (
     "n-samples",
     "config",
 )
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _STALE = 24 * 3600  # seconds after which a killed run's unfinished files are taken away
 
 
-def fingerprint(results: Mapping[str, Any], samples: Mapping[str, Any] | None, identity: str) -> str:
-    """A hash of all that two runs with equal answers write alike."""
-    from lm_eval.utils import handle_non_serializable
+def fingerprint(results: Mapping[str, Any], tasks: Mapping[str, str]) -> str:
+    """A hash of all that two runs with equal answers write alike.
 
-    hashed = sha256(identity.encode())
-    parts = [{name: results[name] for name in _TOLD if name in results}, *(samples or {}).items()]
-    for part in parts:
-        text = json.dumps(part, default=handle_non_serializable)
-        hashed.update(_ADDRESS.sub("", text).encode())
-    return hashed.hexdigest()
+    Args:
+        results: lm-eval's results.
+        tasks: of `task_hashes`, in which the samples and the model are.
+    """
+    told = {name: results[name] for name in _TOLD if name in results}
+    return sha256(content_hash(told) + content_hash(sorted(tasks.items()))).hexdigest()
 
 
 class Outputs:
@@ -52,24 +50,35 @@ class Outputs:
         self.root = self._given.parent if self._given.suffix == ".json" else self._given
         self._own = self.root / FOLDER
 
-    def written(self, mark: str) -> list[Path] | None:
-        """The files of results with this fingerprint, where an earlier run wrote them and they are still there.
+    def written(self, mark: str, tasks: Mapping[str, str]) -> list[Path] | None:
+        """The files of results with this fingerprint, where an earlier run wrote them and they are still the newest.
 
-        What a run that was killed in the middle of this has left is taken away.
+        Where other results of the model were written since, these are to be written again, with today's date: the
+        newest evaluation stands. What a run that was killed in the middle of this has left is taken away.
+
+        Args:
+            mark: of `fingerprint`.
+            tasks: of `task_hashes`.
         """
-        try:
-            sizes = dict(json.loads(self._list(mark).read_text(encoding="utf-8"))["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+        sizes = self._sizes(self._list(mark))
+        if not sizes:
             return None
         files = [self.root / name for name in sizes]
         if all(file.is_file() and file.stat().st_size == sizes[name] for file, name in zip(files, sizes, strict=True)):
-            return files
+            return files if is_newest(files[-1], tasks, self._task_hashes) else None
         if not files[-1].exists():
             for file in files:
                 file.unlink(missing_ok=True)
         return None
 
-    def save(self, mark: str, tracker: Any, results: dict[str, Any], samples: dict[str, Any] | None) -> list[Path]:
+    def save(
+        self,
+        mark: str,
+        tasks: Mapping[str, str],
+        tracker: Any,
+        results: dict[str, Any],
+        samples: dict[str, Any] | None,
+    ) -> list[Path]:
         """Have lm-eval write the files, then put them in place: the result file last, so that it never stands alone.
 
         Returns:
@@ -91,18 +100,35 @@ class Outputs:
                         f"{self.root}: lm-eval wrote {len(made)} of {expected} result and sample files, and said "
                         "why above; the answers are kept, the same command writes the files again"
                     )
-                return self._put_in_place(mark, scratch, made)
+                return self._put_in_place(mark, tasks, scratch, made)
         except OSError as error:
             raise cannot_write(self.root, error) from error
 
-    def _put_in_place(self, mark: str, scratch: Path, made: list[Path]) -> list[Path]:
+    def _put_in_place(self, mark: str, tasks: Mapping[str, str], scratch: Path, made: list[Path]) -> list[Path]:
         names = {str(file.relative_to(scratch)): file.stat().st_size for file in made}
-        write(self._list(mark), json.dumps({"files": list(names.items())}, indent=1))
+        write(self._list(mark), json.dumps({"files": list(names.items()), "tasks": dict(tasks)}, indent=1))
         placed = [self.root / name for name in names]
         for file, target in zip(made, placed, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
         return placed
+
+    def _task_hashes(self) -> dict[Path, dict[str, str]]:
+        """What this folder's lists say of each result file that `fin eval` wrote."""
+        found = {}
+        for file in (self._own / "written").glob("*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+                told = json.loads(file.read_text(encoding="utf-8"))
+                found[self.root / told["files"][-1][0]] = dict(told["tasks"])
+        return found
+
+    @staticmethod
+    def _sizes(file: Path) -> dict[str, int] | None:
+        """The files that a list names, with their sizes in bytes, the result file last; None where it is no list."""
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8"))["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _list(self, mark: str) -> Path:
         return self._own / "written" / f"{mark}.json"

@@ -15,6 +15,7 @@ from fin_plugins.evaluation.comparison import comparison_table
 from fin_plugins.evaluation.engine import Engine, default_engine
 from fin_plugins.evaluation.evaluate import Tasks, evaluate, show
 from fin_plugins.evaluation.hashing import digest
+from fin_plugins.evaluation.newest import task_hashes
 from fin_plugins.evaluation.outputs import Outputs, fingerprint, write_list
 from fin_plugins.evaluation.preflight import check_prompts, say_missing_template
 from fin_plugins.evaluation.probe import probe_tokens
@@ -25,8 +26,10 @@ from fin_plugins.evaluation.reference import Reference, references
 from fin_plugins.evaluation.servable import check_servable
 from fin_plugins.evaluation.store import FOLDER, Store
 from fin_plugins.evaluation.stored import StoredLM
+from fin_plugins.evaluation.trained import count_trained_on
 from fin_plugins.evaluation.units import Model, Progress, Settings
-from fin_plugins.scoring.adapters import Adapter
+from fin_plugins.scoring.adapters import BASE, Adapter
+from fin_plugins.scoring.finite import check_metrics
 
 
 def run(command: Command, make_engine: Callable[[], Any] | None = None) -> list[Path]:
@@ -63,6 +66,7 @@ class Evaluation:
         self.store = Store(self.outputs.root / FOLDER if self.outputs else None)
         self._prompts_checked: set[str] = set()
         self._results: dict[str, dict[str, Any]] = {}
+        self._trained: dict[str, dict[str, int] | None] = {}
 
     def run(self) -> list[Path]:
         """Evaluate model after model."""
@@ -107,7 +111,7 @@ class Evaluation:
         alone = [None] if self.command.base else []
         return [
             Model(
-                adapter.name if adapter else "base",
+                adapter.name if adapter else BASE,
                 adapter,
                 self.command.arguments_with(adapter),
                 identity.ingredients(settings.model, base, adapter, batch, device),
@@ -176,7 +180,9 @@ class Evaluation:
             self.engine.object,
             lambda: self._check_prompts(renderer),
         )
+        lm.trained_on = self._trained_on(model)
         results, samples, tracker = evaluate(settings, model, lm, self.tasks)
+        check_metrics(model.name, results["results"])
         lm.tell()
         self.progress.done += len(self.tasks.by_name)
         files = self._save(model, results, samples, tracker)
@@ -184,13 +190,30 @@ class Evaluation:
         self._results[model.name] = results
         return files
 
+    def _trained_on(self, model: Model) -> dict[str, int] | None:
+        """How many test rows the model was trained on, by task; said once."""
+        if model.name not in self._trained:
+            folders = [
+                identity.base_folder(self.command.base_arguments),
+                *([model.adapter.path] if model.adapter else []),
+            ]
+            found = count_trained_on(self.tasks.by_name, folders)
+            for task, (count, total) in (found or {}).items():
+                say(
+                    f"WARNING: {model.name} · {task}: {count} of {total} test rows were trained on: the score says "
+                    "little about unseen rows (counted in the result file, config.fin.test_rows_trained_on)"
+                )
+            self._trained[model.name] = None if found is None else {task: count for task, (count, _) in found.items()}
+        return self._trained[model.name]
+
     def _save(self, model: Model, results: dict[str, Any], samples: Any, tracker: Any) -> list[Path]:
         if self.outputs is None:
             return []
-        mark = fingerprint(results, samples, digest(model.made_with))
-        files = self.outputs.written(mark)
+        tasks = task_hashes(results, samples, digest(model.made_with))
+        mark = fingerprint(results, tasks)
+        files = self.outputs.written(mark, tasks)
         note = "written before" if files else "written"
-        files = files or self.outputs.save(mark, tracker, results, samples)
+        files = files or self.outputs.save(mark, tasks, tracker, results, samples)
         say(f"{model.name}: {files[-1]} ({note}, with {len(files) - 1} sample files)")
         if model.name in self.command.written:
             write_list(self.command.written[model.name], model.name, files)

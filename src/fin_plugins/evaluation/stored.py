@@ -63,6 +63,8 @@ class StoredLM(Facade):
         """Keys of the units answered from, by task and request type."""
         self.truncated: dict[str, int] = {}
         """Number of documents that were cut because they did not fit, by task; tasks without any are left out."""
+        self.trained_on: dict[str, int] | None = None
+        """Number of test rows that the model was trained on, by task; None where no record of that is beside it."""
 
     def expect(self, tasks: Mapping[str, Any]) -> None:
         """Tell which tasks are going to be asked (their names and lm-eval's objects), before the first answer."""
@@ -186,4 +188,5 @@ class StoredLM(Facade):
             self.tell()
 
     def _told(self) -> dict[str, Any]:
-        return {"truncated": dict(self.truncated), "pruned": self._settings.prune}
+        trained_on = {} if self.trained_on is None else {"test_rows_trained_on": self.trained_on}
+        return {"truncated": dict(self.truncated), "pruned": self._settings.prune, **trained_on}

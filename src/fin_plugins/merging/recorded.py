@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
+from fin_plugins.data.trained_rows import known_rows, trained_rows_text
 from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.merging.adapters.measure import AdapterMerge
 from fin_plugins.merging.checkpoint.run import Written
@@ -106,6 +108,16 @@ def of_adapter(merged: AdapterMerge, seconds: float) -> dict[str, Any]:
 def write_record(content: Mapping[str, Any], folder: Path) -> None:
     """Write `merge.json`."""
     (folder / FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_trained_rows(filled: Filled, folder: Path) -> None:
+    """Write down which rows the result was trained on, as far as its experts' folders, or its base's, say so.
+
+    What is said of the base of an adapter stays with the base.
+    """
+    kept = (folder / "config.json").is_file()
+    if rows := known_rows(*(expert.path for expert in filled.experts), *([filled.base] if kept else [])):
+        (folder / TRAINED_ROWS).write_text(trained_rows_text(rows), encoding="ascii")
 
 
 def _expert(expert: Expert, files: Mapping[str, str]) -> dict[str, Any]:

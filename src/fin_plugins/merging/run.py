@@ -86,7 +86,7 @@ def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:
     if not asked.as_adapter:
         _check_room(prepared, out)
     from fin_plugins.merging.card import write_card
-    from fin_plugins.merging.recorded import hashes, record, write_record
+    from fin_plugins.merging.recorded import hashes, record, write_record, write_trained_rows
 
     hashed = hashes(prepared.filled)
     with written_whole(out) as folder:
@@ -94,6 +94,7 @@ def merge(asked: Asked, out: Path, *, force: bool = False) -> dict[str, Any]:
         content = record(prepared.filled, hashed, result)
         write_card(content, prepared.filled, folder)
         write_record(content, folder)
+        write_trained_rows(prepared.filled, folder)
     return content
 
 

@@ -16,7 +16,9 @@ WEIGHTS = "adapter_model.safetensors"
 # vLLM allocates room for one of these ranks only: `MaxLoRARanks` in vllm/config/lora.py, version 0.32.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _LORA = re.compile(r"([^.]+)\.lora_(?:embedding_)?[AB]\b")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NAME = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*")  # not of dots alone: `..` is a folder
+BASE = "base"
+"""What the base alone is called wherever models have names, `--written` among them; no adapter may be."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,29 @@ def parse_adapter_flag(flag: str) -> Adapter:
     """The adapter that `--adapter NAME=PATH` names.
 
     Raises:
-        FinError: the flag is not of that form, the name has odd characters, or the folder is no adapter.
+        FinError: the flag is not of that form, the name is none for an adapter, or the folder is no adapter.
     """
     name, equals, path = flag.partition("=")
     if not equals or not path:
         raise FinError(f"--adapter {flag}: expected NAME=PATH, for example --adapter fomc=adapters/fomc")
-    if not _NAME.fullmatch(name):
-        raise FinError(f"--adapter {flag}: the name {name!r} must be made of letters, digits, '.', '_' and '-'")
+    check_name(f"--adapter {flag}", name)
     return read_adapter(name, Path(path))
+
+
+def check_name(where: str, name: str) -> None:
+    """Check a name for an adapter.
+
+    Args:
+        where: for the message.
+        name: the name.
+
+    Raises:
+        FinError: it has odd characters, or is what the base is called.
+    """
+    if not _NAME.fullmatch(name):
+        raise FinError(f"{where}: the name {name!r} must be made of letters, digits, '.', '_' and '-'")
+    if name.lower() == BASE:
+        raise FinError(f"{where}: {name} is what the base model is called: choose another name for the adapter")
 
 
 def read_adapters(flags: Sequence[str]) -> list[Adapter]:

@@ -15,6 +15,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.documents import count_cut
 from fin_plugins.scoring.encoding import encode_all, encode_pairs
+from fin_plugins.scoring.finite import check_before_generation, finite_answers
 from fin_plugins.scoring.hf_adapters import attach, cut_vocabulary, detach, fold_head, in_base_dtype
 from fin_plugins.scoring.hf_replies import ReplyHF
 
@@ -90,6 +91,7 @@ class FinHF(ReplyHF):
             info["model_num_parameters"] = self._base_parameters
         return info
 
+    @finite_answers
     def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As lm-eval's, with every distinct string encoded once and cut documents counted."""
         if self.enable_thinking or self.backend != "causal":
@@ -107,9 +109,17 @@ class FinHF(ReplyHF):
         tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
         return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
 
+    @finite_answers
+    def loglikelihood_rolling(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[float]:
+        """lm-eval's own."""
+        return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+
     def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
         """As lm-eval's, with cut documents counted."""
-        lengths = map(len, self._encode_many([request.args[0] for request in requests]))
+        encoded = self._encode_many([request.args[0] for request in requests])
+        if encoded and self.backend == "causal":
+            check_before_generation(self, requests, min(encoded, key=len)[-self.max_length :])
+        lengths = map(len, encoded)
         rooms = [self._prompt_room(request.args[1]) for request in requests]
         count_cut(self.truncated, requests, [length > room for length, room in zip(lengths, rooms, strict=True)])
         return super().generate_until(requests, disable_tqdm=disable_tqdm)

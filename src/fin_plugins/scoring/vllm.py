@@ -24,6 +24,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter, engine_limits, read_adapter
 from fin_plugins.scoring.documents import Document, Request, count_cut, plan_documents
 from fin_plugins.scoring.encoding import encode_pairs
+from fin_plugins.scoring.finite import check_before_generation, finite_answers
 from fin_plugins.scoring.trie import Edges, Score, Tokens
 from fin_plugins.scoring.walk import Question, walk_all, walk_best_first
 
@@ -96,6 +97,7 @@ class FinVLLM(VLLM):
         if self.data_parallel_size == 1:
             self.model.llm_engine.engine_core.shutdown()
 
+    @finite_answers
     def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As lm-eval's, with every distinct string encoded once and cut documents counted."""
         if self.enable_thinking:
@@ -107,9 +109,17 @@ class FinVLLM(VLLM):
         tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
         return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
 
+    @finite_answers
+    def loglikelihood_rolling(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[float]:
+        """lm-eval's own."""
+        return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+
     def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
         """lm-eval's own, with cut documents counted."""
-        lengths = map(len, self.tok_encode([request.args[0] for request in requests]))
+        encoded = self.tok_encode([request.args[0] for request in requests])
+        if encoded and self.data_parallel_size == 1:  # of several, every call starts new engines
+            check_before_generation(self, requests, min(encoded, key=len)[-self._room :])
+        lengths = map(len, encoded)
         wanted = [normalize_gen_kwargs(request.args[1], self.max_gen_toks)["max_gen_toks"] for request in requests]
         cut = [length + more > self.max_length for length, more in zip(lengths, wanted, strict=True)]
         count_cut(self.truncated, requests, cut)

@@ -1,11 +1,12 @@
 """lm-eval's own command line with our task folder handed over the official way: no patching, no start-up file."""
 
 import difflib
+import io
 import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,50 @@ def run_lm_eval(arguments: list[str]) -> None:
     """Run lm-eval in this process with `arguments` as its command line.
 
     Raises:
-        FinError: where a task is unknown, or a configuration file given with `--config` cannot be read.
+        FinError: an argument or a task is unknown, or a configuration file given with `--config` cannot be read.
     """
     from lm_eval.__main__ import cli_evaluate
 
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
         sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
+        check_options(sys.argv[1:])
         with task_errors_in_one_line():
             cli_evaluate()
+
+
+def check_options(arguments: Sequence[str], more: Sequence[str] = ()) -> None:
+    """Check that lm-eval's parser takes these arguments, before it prints its whole usage.
+
+    Args:
+        arguments: as lm-eval gets them, its subcommand first.
+        more: other options that may have been meant.
+
+    Raises:
+        FinError: it does not, in one line; with the options that come near an unknown one.
+    """
+    from lm_eval._cli import HarnessCLI
+
+    if set(arguments) & {"-h", "--help"}:
+        return
+    cli, said = HarnessCLI(), io.StringIO()
+    try:
+        with redirect_stderr(said):
+            _, unknown = cli._parser.parse_known_args(list(arguments))
+    except SystemExit as exit_:
+        if exit_.code == 0:
+            raise
+        raise FinError(f"{said.getvalue().strip().rpartition('error: ')[2]} (lm-eval's parser)") from exit_
+    if unknown:
+        option = unknown[0].partition("=")[0]
+        subparser = cli._subparsers.choices[arguments[0]]
+        known = [one for one in (*more, *subparser._option_string_actions) if one.startswith("--")]
+        hint = did_you_mean(difflib.get_close_matches(option, known, n=2))
+        raise FinError(f"{option}: no such argument: {hint}`fin eval --help` lists all")
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """The question with its blank behind; empty without names."""
+    return f"did you mean {' or '.join(names)}? " if names else ""
 
 
 @contextmanager
@@ -82,14 +119,30 @@ def with_task_folder(arguments: list[str], scratch: Path) -> list[str]:
 
 def _not_found(message: str) -> str:
     """lm-eval's message in one line, with our names that come near what was asked for."""
-    asked = re.findall(r"fin\w*", message.split("\n")[0])
-    ours = [file.stem.removeprefix("_group_") for file in task_folder().rglob("*.yaml")]
-    near = [name for word in asked for name in difflib.get_close_matches(word, ours, n=2)]
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    if set(asked) & set(ours):  # they are there, and lm-eval was kept from them
+    first = message.splitlines()[0]
+    names = re.findall(r"[\w.-]+", first.partition(":")[2])
+    if set(names) & set(_our_names()):  # they are there, and lm-eval was kept from them
         hint = "these names come with fin-plugins, but lm-eval does not see them: `fin doctor` says why; "
-    found = f"{message.splitlines()[0].rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
+    else:
+        hint = did_you_mean([near for name in names for near in _near(name)])
+    found = f"{first.rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
     return f"{found}, `fin task check FOLDER` says what is wrong with files of your own"
+
+
+def _our_names() -> list[str]:
+    return [file.stem.removeprefix("_group_") for file in task_folder().rglob("*.yaml")]
+
+
+def _near(word: str) -> list[str]:
+    """Names of tasks that come near: of ours; where none does, of lm-eval's own, which take seconds to list."""
+    ours = _our_names()
+    if f"fin_{word}" in ours:
+        return [f"fin_{word}"]
+    if near := difflib.get_close_matches(word, ours, n=2):
+        return near
+    from lm_eval.tasks import TaskManager
+
+    return difflib.get_close_matches(word, TaskManager().all_tasks, n=2)
 
 
 def _take(arguments: Sequence[str], *flags: str) -> tuple[str | None, list[str]]:

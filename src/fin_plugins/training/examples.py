@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.data.trained_rows import row_hash
 from fin_plugins.errors import FinError
 from fin_plugins.scoring.encoding import encode_pairs
 
@@ -28,6 +29,8 @@ class Example:
     """The label as an evaluation would score it, or a replayed answer."""
     end: str
     """End of turn; empty after an answer that was cut."""
+    rows: tuple[str, ...] = ()
+    """Hashes of the row's text, for the record of what was trained on."""
 
     @property
     def text(self) -> str:
@@ -42,18 +45,21 @@ class Tokens:
     ids: list[int]
     labels: list[int]
     """`ids`, with `IGNORED` where the loss does not count."""
+    rows: tuple[str, ...] = ()
+    """The example's."""
 
 
-def task_example(requests: "Sequence[Instance]", gold: int, end: str) -> Example:
+def task_example(requests: "Sequence[Instance]", gold: int, end: str, text: str = "") -> Example:
     """The example of one row.
 
     Args:
         requests: lm-eval's requests for the row, one a label, in the order of the labels.
         gold: the row's own label.
         end: what ends a turn.
+        text: the row's, for the record of what was trained on.
     """
     prompt, completion = requests[gold].args
-    return Example(str(requests[gold].task_name), prompt, completion, end)
+    return Example(str(requests[gold].task_name), prompt, completion, end, (row_hash(text),) if text else ())
 
 
 def end_of_turn(lm: Any, chat: bool) -> str:
@@ -117,14 +123,14 @@ def tokenise(examples: Sequence[Example], lm: Any, encode: Any, loss: str) -> li
     encoded = encode_pairs(pairs, encode, lm.prefix_token_id)
     ends = {end: encode([end], add_special_tokens=False)[0] if end else [] for end in {e.end for e in examples}}
     return [
-        _tokens(context, label + ends[example.end], loss)
+        _tokens(context, label + ends[example.end], loss, example.rows)
         for example, (context, label) in zip(examples, encoded, strict=True)
     ]
 
 
-def _tokens(context: list[int], completion: list[int], loss: str) -> Tokens:
+def _tokens(context: list[int], completion: list[int], loss: str, rows: tuple[str, ...]) -> Tokens:
     ids = context + completion
-    return Tokens(ids, ids if loss == "all" else [IGNORED] * len(context) + completion)
+    return Tokens(ids, ids if loss == "all" else [IGNORED] * len(context) + completion, rows)
 
 
 def conversation_example(messages: Sequence[dict[str, str]], lm: Any, chat: bool, end: str) -> Example:
@@ -137,6 +143,7 @@ def conversation_example(messages: Sequence[dict[str, str]], lm: Any, chat: bool
         end: what ends a turn; empty where the answer was cut.
     """
     *before, answer = messages
+    rows = tuple(row_hash(message["content"]) for message in messages)
     if chat:
-        return Example("replay", lm.apply_chat_template(list(before)), answer["content"], end)
-    return Example("replay", "".join(message["content"] + "\n" for message in before), answer["content"], end)
+        return Example("replay", lm.apply_chat_template(list(before)), answer["content"], end, rows)
+    return Example("replay", "".join(message["content"] + "\n" for message in before), answer["content"], end, rows)

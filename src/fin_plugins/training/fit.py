@@ -10,6 +10,8 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback, set_seed
 
+from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
+from fin_plugins.data.trained_rows import known_rows, trained_rows_text
 from fin_plugins.errors import FinError
 from fin_plugins.training import model as models
 from fin_plugins.training.batching import choose_batching
@@ -19,6 +21,7 @@ from fin_plugins.training.export import take_over
 from fin_plugins.training.ledger import Keeper, Ledger, drop_partial, last_whole
 from fin_plugins.training.prepare import Prepared
 from fin_plugins.training.progress import Progress
+from fin_plugins.training.report.record import write_text
 from fin_plugins.training.report.write import write_report
 from fin_plugins.training.selection import EarlyStop, LastStep, scorer
 from fin_plugins.training.settings import sft_config
@@ -58,6 +61,9 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
     trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
     if trainer.is_world_process_zero():
         take_over(work / "kept", folder)
+        rows = {row for one in tokens for row in one.rows}
+        rows |= known_rows(Path(path)) if config.method == "full" else frozenset()
+        write_text(folder / TRAINED_ROWS, trained_rows_text(rows))
         write_report(config, name, trainer, prepared, replay, total, folder)
         shutil.rmtree(work)
     trainer.accelerator.wait_for_everyone()

@@ -101,7 +101,7 @@ class _Rows:
         kept = [config.keep_leaks or not leak for leak in leaks]
         requests = task.requests("training", prepared.lm, prepared.chat)
         examples = [
-            task_example(one, task.gold(document), prepared.end)
+            task_example(one, task.gold(document), prepared.end, task.text(document))
             for one, document, keep in zip(requests, documents, kept, strict=True)
             if keep
         ]

@@ -151,12 +151,17 @@ def _describe(prepared: "Prepared", config: TrainConfig) -> None:
 
 
 def _merged(config: TrainConfig, path: str, folder: Path) -> Path:
+    from fin_plugins.data import trained_rows
     from fin_plugins.training.export import merge
+    from fin_plugins.training.report.record import write_text
 
     merged = folder / "merged"
     if not (merged / "config.json").is_file():
         _say(f"merging in float32 into {merged}")
         merge(path, folder, merged, trust_remote_code=config.trust_remote_code)
+        write_text(
+            merged / trained_rows.FILE, trained_rows.trained_rows_text(trained_rows.known_rows(folder, Path(path)))
+        )
     return merged
 
 

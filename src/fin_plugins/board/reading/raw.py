@@ -64,7 +64,7 @@ class Raw:
         rows: hash over documents and label set, of the exported form only.
         prompts: hash over all prompts, of the exported form only.
         recomputed: metrics that must agree with the answers, of the exported form only.
-        kept_notes: on the samples, of the exported form only.
+        kept_notes: what an export keeps beside the notes on the samples; of the exported form also these.
         notes: for the reader.
     """
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +18,7 @@ from fin_plugins.board.reading.names import Chosen, altered, show_names
 from fin_plugins.board.reading.raw import Answered, Raw, Record, Run
 from fin_plugins.board.reading.results import impossible_date, raw_of, run_of
 from fin_plugins.board.reading.samples import read_samples
+from fin_plugins.board.reading.trained import trained_on
 from fin_plugins.board.reading.values import NoLabels, Unusable, read_object
 
 _MUCH = 100_000_000  # bytes of samples: a second or two of one core, which starting processes takes as well
@@ -110,7 +111,11 @@ def _tasks(data: dict[str, Any], run: Run, with_documents: bool) -> tuple[list[R
     records = []
     for name in data["configs"]:
         try:
-            record, complaints = _record(raw_of(data, run, name), with_documents)
+            raw = raw_of(data, run, name)
+            if note := trained_on(data, raw, _sample_file(raw)):
+                raw = replace(raw, kept_notes=(*raw.kept_notes, note))
+                problems.append(Problem(files.shown, f"{_short(name)}: {note}", False))
+            record, complaints = _record(raw, with_documents)
             records += record
             problems += complaints
         except Unusable as error:
