@@ -33,14 +33,14 @@ STEPS_OF_BATCHES = [(0, 2), (2, 4), (4, 5), (5, 7), (7, 9), (9, 10)]
 
 @pytest.fixture
 def batches(monkeypatch):
-    """The batches that trainers made from now on see, as lists of rows."""
+    """The batches that trainers made from now on train on, as lists of rows."""
     seen = []
 
     class Watched(fit.Trainer):
         def __init__(self, *arguments, **settings):
             super().__init__(*arguments, **settings)
             collate = self.data_collator
-            self.data_collator = lambda rows: (seen.append(rows), collate(rows))[1]
+            self.data_collator = lambda rows: (self.is_in_train and seen.append(rows), collate(rows))[1]
 
     monkeypatch.setattr(fit, "Trainer", Watched)
     return seen

@@ -8,6 +8,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
+from fin_plugins.scoring.attention_mask import mask_dtype
 from fin_plugins.scoring.documents import Document, Plan, Request, plan_documents
 from fin_plugins.scoring.hf_batches import in_order
 from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, tree_error
@@ -110,7 +111,7 @@ class TreeHF(HFLM):
         return self._misfit
 
     def _walk(self) -> Walk:
-        mask = torch.bool if self._text_config._attn_implementation == "sdpa" else self._dtype
+        mask = mask_dtype(self._text_config, self._dtype)
         return Walk(self._call, self.device, mask, self._text_config.vocab_size)
 
     def _call(self, **inputs: Any) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import DynamicCache
 
+from fin_plugins.scoring.attention_mask import as_mask
 from fin_plugins.scoring.documents import Document
 from fin_plugins.scoring.hf_batches import LOOKAHEAD, common_length, shared_tokens, take_batch, worthwhile_prefix
 from fin_plugins.scoring.hf_cache import Kept, Prefix
@@ -159,10 +160,7 @@ class Walk:
         clear_device_cache()
 
     def _attention_mask(self, allowed: torch.Tensor) -> torch.Tensor:
-        allowed = allowed.to(self._device)
-        if self._mask == torch.bool:
-            return allowed
-        return torch.zeros_like(allowed, dtype=self._mask).masked_fill_(~allowed, torch.finfo(self._mask).min)
+        return as_mask(allowed.to(self._device), self._mask)
 
 
 def _answers(batch: Sequence[Document], logprobs: torch.Tensor) -> list[Answers]:

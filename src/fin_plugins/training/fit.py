@@ -1,7 +1,6 @@
 """The training itself: TRL's trainer set up from the training file, resumed where it was, recorded when it ends."""
 
 import shutil
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
 from fin_plugins.data.trained_rows import known_rows, trained_rows_text
 from fin_plugins.errors import FinError
 from fin_plugins.training import model as models
-from fin_plugins.training.batching import choose_batching
+from fin_plugins.training.batching import build_checked
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.examples import Tokens
 from fin_plugins.training.export import take_over
@@ -55,8 +54,10 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
             drop_partial(work)
         PartialState().wait_for_everyone()
         checkpoint, ledger = last_whole(work) or (None, Ledger())
-        config = _resolved(config, model, prepared, tokens)
-        trainer = _trainer(config, model, prepared, tokens, work, ledger, resuming=checkpoint is not None)
+        build = partial(_trainer, model=model, prepared=prepared, tokens=tokens, work=work, ledger=ledger)
+        config, trainer = build_checked(
+            _resolved(config, prepared), base_of(model), tokens, partial(build, resuming=checkpoint is not None)
+        )
         total = _train(trainer, ledger, checkpoint)
     trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
     if trainer.is_world_process_zero():
@@ -124,11 +125,10 @@ def _trainer(
     return trainer
 
 
-def _resolved(config: TrainConfig, model: Any, prepared: Prepared, tokens: Sequence[Tokens]) -> TrainConfig:
-    """The training file with what `auto` came to."""
+def _resolved(config: TrainConfig, prepared: Prepared) -> TrainConfig:
+    """The training file with what `auto` came to; `batching` is decided later, with a trainer."""
     dtype = str(models.dtype_of(config)).removeprefix("torch.")
-    batching = choose_batching(config, base_of(model), tokens)
-    return config.model_copy(update={"dtype": dtype, "chat_template": prepared.chat, "batching": batching})
+    return config.model_copy(update={"dtype": dtype, "chat_template": prepared.chat})
 
 
 def _with_replay(config: TrainConfig, base: Any, prepared: Prepared, work: Path) -> tuple[list[Tokens], Any]:

@@ -83,18 +83,24 @@ def load(config: TrainConfig, path: str) -> PreTrainedModel:
         settings |= {"quantization_config": _four_bits(), "device_map": {"": torch.cuda.current_device()}}
     try:
         return AutoModelForCausalLM.from_pretrained(
-            path, attn_implementation=_attention(config), trust_remote_code=config.trust_remote_code, **settings
+            path, attn_implementation=_attention(config, path), trust_remote_code=config.trust_remote_code, **settings
         )
     except (OSError, ValueError) as error:
         raise FinError(f"model: {config.model}: cannot be loaded ({str(error).splitlines()[0]})") from error
 
 
-def _attention(config: TrainConfig) -> str | None:
-    """FlashAttention where its packed batches are asked for and it is there; else the model's default."""
+def _attention(config: TrainConfig, path: str) -> str | None:
+    """FlashAttention where its packed batches are asked for and it is there; else the model's default.
+
+    Before transformers 5.24 the default of Gemma 2 was `sdpa`, which leaves out its soft cap of attention scores.
+    """
     from transformers.utils import is_flash_attn_2_available
 
     wants = config.batching in ("packed", "padding_free")
-    return "flash_attention_2" if wants and torch.cuda.is_available() and is_flash_attn_2_available() else None
+    if wants and torch.cuda.is_available() and is_flash_attn_2_available():
+        return "flash_attention_2"
+    architecture = AutoConfig.from_pretrained(path, trust_remote_code=config.trust_remote_code)
+    return "eager" if getattr(architecture.get_text_config(), "attn_logit_softcapping", None) else None
 
 
 def _four_bits() -> Any:

@@ -35,6 +35,7 @@ def sft_config(config: TrainConfig, work: Path, *, validated: bool, resuming: bo
         padding_free=config.batching == "padding_free",
         max_length=config.max_length if config.batching == "packed" else None,  # longer examples were left out before
         eval_packing=False,
+        router_aux_loss_coef=0.0,  # else TRL asks for router logits, and adds to the loss
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",

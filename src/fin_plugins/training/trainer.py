@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from trl import SFTTrainer
 
 from fin_plugins.errors import FinError
+from fin_plugins.scoring.attention_mask import as_mask, mask_dtype
 from fin_plugins.training.examples import IGNORED
 from fin_plugins.training.ledger import Ledger
 
@@ -16,11 +17,12 @@ Validate = Callable[[], dict[str, float]]
 
 
 class Trainer(SFTTrainer):
-    """As `SFTTrainer`; two things differ.
+    """As `SFTTrainer`; three things differ.
 
-    The vocabulary is computed at the positions whose next token the loss counts, not at all of them (on a CPU TRL
-    computes all). And `evaluate` asks `validation` instead of computing a loss, so that transformers' own selection of
-    the best checkpoint and early stopping work on the real metric.
+    With few labels the vocabulary is computed at the positions whose next token the loss counts, not at all of them
+    (on a CPU TRL computes all). The loss is the language model's and nothing else, in training and in the log. And
+    `evaluate` asks `validation` instead of computing a loss, so that transformers' own selection of the best
+    checkpoint and early stopping work on the real metric.
     """
 
     control: Any
@@ -37,29 +39,40 @@ class Trainer(SFTTrainer):
             ledger: counts what goes through training.
             settings: `SFTTrainer`'s.
         """
+        text_config = base_of(settings["model"]).config.get_text_config()
+        balance = getattr(text_config, "router_aux_loss_coef", None)
         super().__init__(*arguments, **settings)
+        if balance is not None:
+            text_config.router_aux_loss_coef = balance  # TRL wrote ours there, and `method: full` saves it
         self._validation = validation
         self._few_labels = few_labels
         self.ledger = ledger
+        self._mask_dtype = mask_dtype(text_config, base_of(self.model).dtype)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Sum of the counted tokens' losses (nats), over their number in the whole step."""
+        assert not return_outputs  # only transformers' own evaluation asks for them
         if self.model.training:
             self.ledger.count(*_counts(inputs))
-        if not self._few_labels or return_outputs:
-            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            self._check(loss[0] if return_outputs else loss)
-            return loss
-        counted = (inputs["labels"][:, 1:] != IGNORED).sum()
-        total = sum(summed_loss(model, part) for part in _trees(inputs))
-        items = counted if num_items_in_batch is None else num_items_in_batch
-        loss = total / torch.as_tensor(items, device=total.device).clamp(min=1)
+        losses = self.token_losses(model, inputs)
+        items = losses.numel() if num_items_in_batch is None else num_items_in_batch
+        loss = losses.sum() / torch.as_tensor(items, device=losses.device).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # DDP takes the mean of the gradients over processes
         self._check(loss)
         return loss
+
+    def token_losses(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Losses of a batch's counted tokens (nats), in the batch's order: what training adds up.
+
+        Args:
+            model: the trainer's, as it may be wrapped.
+            inputs: what `data_collator` makes, on the model's device.
+        """
+        losses = _few_losses if self._few_labels else _all_losses
+        return torch.cat([losses(model, part) for part in _trees(inputs, self._mask_dtype)])
 
     def evaluate(self, *_arguments: Any, metric_key_prefix: str = "eval", **_settings: Any) -> dict[str, float]:
         """Metrics of `validation`, logged and told to the callbacks as `Trainer.evaluate` does."""
@@ -84,20 +97,27 @@ class Trainer(SFTTrainer):
             )
 
 
-def summed_loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-    """Sum of the counted tokens' losses, in nats; the vocabulary is computed only where a next token counts."""
+def _few_losses(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """Losses of the counted tokens; the vocabulary is computed only where a next token counts."""
     labels = inputs["labels"][:, 1:]
     keep = (labels != IGNORED).any(dim=0).nonzero().squeeze(-1)
     others = {name: value for name, value in inputs.items() if name != "labels"}
     logits = model(**others, use_cache=False, logits_to_keep=keep).logits.float()
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), labels[:, keep].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    kept = labels[:, keep].flatten()
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), kept, ignore_index=IGNORED, reduction="none")
+    return losses[kept != IGNORED]
 
 
-def _trees(inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _all_losses(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """Losses of the counted tokens by TRL's output layer, which never holds the whole vocabulary at all positions."""
+    outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+    return -outputs.log_probs[outputs.label_mask]
+
+
+def _trees(inputs: dict[str, Any], mask: torch.dtype) -> Iterator[dict[str, Any]]:
     """The parts of a batch that see nothing of each other: the trees of `shared_prefix`, otherwise the whole of it."""
     sizes = inputs.pop("trees", None)
+    inputs.pop("given", None)
     if sizes is None:
         yield inputs
         return
@@ -105,14 +125,14 @@ def _trees(inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for size in sizes.tolist():
         here = slice(start, start + size)
         part = {name: inputs[name][:, here] for name in ("input_ids", "labels", "position_ids")}
-        yield {**part, "attention_mask": inputs["attention_mask"][:, :, here, here]}
+        yield {**part, "attention_mask": as_mask(inputs["attention_mask"][:, :, here, here], mask)}
         start += size
 
 
 def _counts(inputs: dict[str, Any]) -> tuple[int, int, int]:
     """Examples and tokens of a batch, and positions put through the model for them."""
     positions = int(inputs["input_ids"].numel())
-    given = inputs.pop("given", None)
+    given = inputs.get("given")
     if given is not None:  # shared_prefix: examples, and tokens without sharing
         return int(given[0]), int(given[1]), positions
     if "attention_mask" in inputs:
