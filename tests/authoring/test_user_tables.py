@@ -1,6 +1,7 @@
 """Tables that people have, through `fin task new`, the loader and `fin task check`: read right, or told what to say."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,23 @@ def test_sizes_and_missing_labels_are_said() -> None:
     assert said["splits"] == {split: len(frame) for split, frame in loaded().items()}
 
 
-def test_so_few_rows_that_another_seed_is_taken() -> None:
+def test_another_seed_is_named_and_taken_only_when_asked_for() -> None:
     write(size=3)
-    said = new(*NAMED)
-    assert set(said["splits"].values()) == {1} and stated().split_seed != 42
-    assert any("split_seed" in note for note in said["notes"])
+    with pytest.raises(FinError, match=r"--split-seed (\d+)") as error:
+        new(*NAMED)
+    seed = re.search(r"--split-seed (\d+)", str(error.value))[1]  # type: ignore[index]
+    said = new(*NAMED, "--split-seed", seed)
+    assert set(said["splits"].values()) == {1} and stated().split_seed == int(seed)
+
+
+def test_grown_table_written_anew_keeps_its_rows() -> None:
+    write(size=40)
+    new(*NAMED)
+    before = loaded()
+    write(size=46)
+    new(*NAMED, "--force")
+    after = loaded()
+    assert all(set(frame["text"]) <= set(after[split]["text"]) for split, frame in before.items())
 
 
 def test_blanks_before_quotes() -> None:

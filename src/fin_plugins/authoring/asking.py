@@ -77,6 +77,7 @@ def wishes(name: str, source: Source, flags: Mapping[str, Any], asking: Asking) 
         instruction=flags["instruction"],
         split_column=split_column,
         shares=_shares(source, flags, split_column),
+        split_seed=flags["split_seed"],
         card=Card(
             seen=asking.confirm("Will models be trained on it?", flags["seen"]),
             language=asking.line("Language of the texts", flags["language"], "en") or "en",

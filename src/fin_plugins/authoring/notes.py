@@ -31,6 +31,7 @@ class Facts:
         counts: rows by word.
         found: the splits.
         no_licence: whether the licence is not stated.
+        full_seed: a seed that gives every split rows of every frequent label; None where none was found.
     """
 
     frame: "pd.DataFrame"
@@ -39,6 +40,7 @@ class Facts:
     counts: Mapping[str, int]
     found: "Split"
     no_licence: bool
+    full_seed: int | None
 
 
 def notes(facts: Facts) -> Iterator[str]:
@@ -99,15 +101,17 @@ def _of_splits(facts: Facts) -> Iterator[str]:
     absent = [word for word, count in facts.counts.items() if not count]
     if absent:
         yield f"no row has the label {_listed(absent)}"
+    uneven = False
     for split, frame in facts.found.frames.items():
         there = set(frame["label"])
         lacking = [f"{word} ({count:,} in all)" for word, count in facts.counts.items() if count and word not in there]
         if lacking:
+            uneven = True
             yield f"no {split} row has the label {_listed(lacking)}"
     if facts.rows.splits and facts.rows.splits.test < 1:
         yield "a row's split depends on its text alone, so it stays when rows are added; sizes are near the shares"
-    if "split_seed" in facts.rows.model_fields_set:
-        yield f"split_seed is {facts.rows.split_seed}: with one before it, a split would lack rows or a label"
+        if uneven and facts.full_seed not in (None, facts.rows.split_seed):
+            yield f"with --split-seed {facts.full_seed} every split has rows of every label that is not rare"
     if len(test) < _FEW_ROWS:
         yield f"{len(test)} test rows: intervals will be wide"
 

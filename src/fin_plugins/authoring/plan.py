@@ -36,6 +36,7 @@ class Wishes:
         instruction: the prompt's; None for one that names the labels.
         split_column: column that names the splits; None for none.
         shares: share of the rows by split that is cut off; empty for the splits that the data has.
+        split_seed: of that cut; None for the usual one.
         card: what a reader of the results has to know.
     """
 
@@ -48,6 +49,7 @@ class Wishes:
     instruction: str | None
     split_column: str | None
     shares: Mapping[str, float]
+    split_seed: int | None
     card: Card
 
 
@@ -83,9 +85,13 @@ def plan(wishes: Wishes, source: Source) -> Plan:
     frame = _without_dropped(texts, look.require(whole, wishes.label, "--label"), wishes)
     counts = _chosen(look.labels_in(frame["label"], wishes.label), wishes)
     words = _words(list(counts), wishes)
-    rows, keys = _rows(wishes, source, words, _seed(frame, words, wishes.shares))
+    rows, keys = _rows(wishes, source, words)
     _require_parseable(rows.words, words)
-    found = split_up(rows, source.frames, source.shown)
+    full_seed = _full_seed(frame, words, wishes.shares)
+    try:
+        found = split_up(rows, source.frames, source.shown)
+    except FinError as error:
+        raise FinError(f"{error}{f' (--split-seed {full_seed} leaves none empty)' if full_seed else ''}") from error
     of_word: dict[str, int] = {}
     for value, count in counts.items():
         of_word[words[value]] = of_word.get(words[value], 0) + count
@@ -98,7 +104,7 @@ def plan(wishes: Wishes, source: Source) -> Plan:
         rows=len(whole),
         labels=of_word,
         splits={split: len(found.frames[split]) for split in order},
-        notes=tuple(notes(Facts(frame, rows, words, of_word, found, wishes.card.licence == NOT_STATED))),
+        notes=tuple(notes(Facts(frame, rows, words, of_word, found, wishes.card.licence == NOT_STATED, full_seed))),
     )
 
 
@@ -137,8 +143,8 @@ def _words(labels: Sequence[str], wishes: Wishes) -> dict[str, str]:
     return {label: wishes.words.get(label) or asked.get(folded(label), label) for label in labels}
 
 
-def _seed(frame: "pd.DataFrame", words: Mapping[str, str], shares: Mapping[str, float]) -> int | None:
-    """The seed that gives every split its rows; None where that is the one that counts anyway."""
+def _full_seed(frame: "pd.DataFrame", words: Mapping[str, str], shares: Mapping[str, float]) -> int | None:
+    """A seed that gives every split rows of every frequent label, for advice only; None where none was found."""
     from fin_plugins.data.splitting import SEED, first_seed
     from fin_plugins.tasks.own_rows import label_of
 
@@ -146,11 +152,10 @@ def _seed(frame: "pd.DataFrame", words: Mapping[str, str], shares: Mapping[str, 
         return None
     known = frame.assign(label=frame["label"].map(lambda label: label_of(label, dict(words))))
     filled = known[known["text"].str.strip() != ""]
-    seed = first_seed(filled, SEED, test=shares.get("test", 0.0), validation=shares.get("validation", 0.0))
-    return None if seed == SEED else seed
+    return first_seed(filled, SEED, test=shares.get("test", 0.0), validation=shares.get("validation", 0.0))
 
 
-def _rows(wishes: Wishes, source: Source, words: Mapping[str, str], seed: int | None) -> tuple[OwnRows, dict[str, Any]]:
+def _rows(wishes: Wishes, source: Source, words: Mapping[str, str]) -> tuple[OwnRows, dict[str, Any]]:
     named = dict(words) if any(label != word for label, word in words.items()) else list(words)
     keys: dict[str, Any] = {
         **source.keys,
@@ -160,7 +165,7 @@ def _rows(wishes: Wishes, source: Source, words: Mapping[str, str], seed: int | 
         **({"split_column": wishes.split_column} if wishes.split_column else {}),
         **({"splits": dict(wishes.shares)} if wishes.shares else {}),
         "split_method": "text_hash",
-        **({"split_seed": seed} if seed is not None else {}),
+        **({"split_seed": wishes.split_seed} if wishes.split_seed is not None else {}),
     }
     rows, findings = check(OwnRows, keys, _STAND_INS)
     if rows is None:

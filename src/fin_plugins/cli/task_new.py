@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--split-column", help="Column that says train, validation or test.")
 @click.option("--test", type=click.FloatRange(0, 1, True), help="Share of the rows to test on; 1: all  [default: 0.2]")
 @click.option("--validation", type=click.FloatRange(0, 1, max_open=True), help="Share to validate on  [default: 0.1]")
+@click.option("--split-seed", type=click.IntRange(0), help="Seed of the cut into splits  [default: 42]")
 @click.option("--seen/--unseen", default=None, help="Whether models are trained on it  [default: unseen]")
 @click.option("--source", help="Where the data comes from: an address, or a sentence.")
 @click.option("--licence", help="Licence of the data.")
