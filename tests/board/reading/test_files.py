@@ -1,7 +1,10 @@
 """Which files are found, and how they are called."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from fin_plugins.board.reading.files import find
 
@@ -72,3 +75,20 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     (Path(os.fsdecode(folder)) / f"results_{STAMP}.json").write_text("{}")
     (run,), _ = find([tmp_path])
     assert run.shown.encode().endswith(f"/results_{STAMP}.json".encode())
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_folder_of_many_runs_is_listed_once(by_name: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing it once a run takes time by the square of the files."""
+    stamps = [f"2026-01-02T03-04-05.{number:06}" for number in range(30)]
+    make(tmp_path, *(f"results_{stamp}.json" for stamp in stamps), *(f"samples_t_{stamp}.jsonl" for stamp in stamps))
+    listings, iterdir = [], Path.iterdir
+
+    def counted(folder: Path) -> Iterator[Path]:
+        listings.append(folder)
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    runs, problems = find(sorted(tmp_path.glob("results_*")) if by_name else [tmp_path])
+    assert [run.samples["t"].name for run in runs] == [f"samples_t_{stamp}.jsonl" for stamp in stamps]
+    assert problems == [] and len(listings) == 1
