@@ -115,7 +115,7 @@ def test_tied_head_and_embeddings(folders: dict[str, Path], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("flag", [True, False])
 def test_transposed_base(flag: bool, tmp_path: Path) -> None:
-    """Layers that lie the other way round beside one that does not: PEFT goes by their class, not by the flag."""
+    """Layers that lie the other way round beside one that does not: PEFT goes by class, whatever the flag says."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     base = tmp_path / "gpt2"
