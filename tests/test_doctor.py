@@ -227,7 +227,9 @@ class Front:
     @staticmethod
     def find_spec(*asked):
         found = (one.find_spec(*asked) for one in (m.BuiltinImporter, m.FrozenImporter, m.PathFinder))
-        return next(filter(None, found), None)
+        if one := next(filter(None, found), None):
+            return one
+        raise ModuleNotFoundError(asked[0], name=asked[0])
 sys.meta_path.insert(0, Front)
 """
 

@@ -76,3 +76,12 @@ def test_each_of_two_faults_is_reported_as_alone(tmp_path: Path, monkeypatch: py
         if missing := (alone[a] | alone[b]) - both:
             hidden[a, b] = missing
     assert hidden == {}
+
+
+def test_a_choice_that_stands_twice_is_reported_beside_a_missing_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = "task: plain_pair\ndataset_path: imdb\noutput_type: multiple_choice\ndoc_to_text: '{{text}}'\n"
+    found = said("plain.yaml", plain + 'doc_to_choice: ["up", "down", "up"]\ndoc_to_target: label\n')
+    assert found == {"S03 test_split", "L02 doc_to_choice.2"}
