@@ -28,6 +28,8 @@ from fin_plugins.training.report.machine import versions
 
 log = logging.getLogger(__name__)
 
+# `TOLERANCE` is a share of how far log-probabilities lie apart; taken to be so many nats at least.
+_NATS = 2.0
 _SHORT_ROWS = 3
 _SHORTEST = 64
 """The short rows are drawn from so many."""
@@ -85,7 +87,7 @@ def _tried(trainer: training.Trainer, base: Any, config: TrainConfig, rows: list
     error = float((together - alone).square().mean().sqrt())
     dtype = torch.bfloat16 if trainer.args.bf16 else base.dtype
     log.debug("batching: %s: losses within %.2g nats of plain passes", config.batching, error)
-    return "" if error <= TOLERANCE[dtype] else f"this model's losses differ (by {error:.2g} nats a token)"
+    return "" if error <= _NATS * TOLERANCE[dtype] else f"this model's losses differ (by {error:.2g} nats a token)"
 
 
 def _batch(trainer: training.Trainer, batching: str, rows: list[dict[str, list[int]]]) -> dict[str, Any]:
