@@ -7,7 +7,7 @@ from typing import Any
 
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation import identity
-from fin_plugins.evaluation.adapter_checks import check_adapters
+from fin_plugins.evaluation.adapter_checks import check_adapters, check_attachment
 from fin_plugins.evaluation.base_match import check_base
 from fin_plugins.evaluation.command import Command
 from fin_plugins.evaluation.engine import Engine, default_engine
@@ -15,7 +15,7 @@ from fin_plugins.evaluation.evaluate import Tasks, evaluate, show
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.outputs import Outputs, fingerprint, write_list
 from fin_plugins.evaluation.preflight import check_prompts
-from fin_plugins.evaluation.probe import probe_tokens
+from fin_plugins.evaluation.probe import Answers, probe_tokens
 from fin_plugins.evaluation.progress import say
 from fin_plugins.evaluation.prompts import NoEngine, PromptLM
 from fin_plugins.evaluation.pruning import check_prune
@@ -60,6 +60,7 @@ class Evaluation:
             say("no --output_path: nothing is kept, and a run that is stopped has to start anew")
         self.store = Store(self.outputs.root / FOLDER if self.outputs else None)
         self._prompts_checked: set[str] = set()
+        self._checked: dict[str | None, Answers] = {}
 
     def run(self) -> list[Path]:
         """Evaluate model after model."""
@@ -131,9 +132,14 @@ class Evaluation:
         engine = self.engine.start()
         if getattr(engine, "world_size", 1) > 1:
             raise FinError("the engine runs in several ranks: many adapters and resuming need one process")
-        check_adapters(engine, adapters, expected)
+        self._checked = check_adapters(engine, adapters, expected)
         for model in models if self.command.verify else ():
             self.store.mark_verified(digest(model.made_with))
+
+    def _check_attachment(self, adapter: Adapter | None) -> None:
+        checked = self._checked.get(adapter.name if adapter else None)
+        if checked is not None:
+            check_attachment(self.engine.object, adapter, checked)
 
     def _references(self, adapters: list[Adapter], prompts: PromptLM | None) -> dict[str, Reference]:
         if prompts is None:
@@ -159,6 +165,7 @@ class Evaluation:
             renderer,
             self.engine.object,
             lambda: self._check_prompts(renderer),
+            lambda: self._check_attachment(model.adapter),
         )
         results, samples, tracker = evaluate(settings, model, lm, self.tasks)
         lm.tell()

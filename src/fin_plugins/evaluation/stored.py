@@ -31,6 +31,7 @@ class StoredLM(Facade):
         renderer: Any,
         engine: Any = None,
         before_asking: Callable[[], None] = lambda: None,
+        attached: Callable[[], None] = lambda: None,
     ) -> None:
         """Take what the answers come from.
 
@@ -42,6 +43,7 @@ class StoredLM(Facade):
             renderer: an LM that renders prompts.
             engine: the model class's object; without one, a missing unit raises `NoEngine`.
             before_asking: called when the first missing unit is found, before anything is asked.
+            attached: called when the engine has put the model in use, before anything is asked.
         """
         super().__init__(renderer)
         self._model = model
@@ -50,6 +52,7 @@ class StoredLM(Facade):
         self._progress = progress
         self._engine = engine
         self._before_asking = before_asking
+        self._attached = attached
         self._along = Along(engine)
         self._tasks: Mapping[str, Any] = {}
         self._taken: dict[str, Unit] = {}
@@ -129,6 +132,7 @@ class StoredLM(Facade):
         self._say(self._line(task, f"{documents} documents{note}"))
         if not self._in_use:
             self._engine.use_adapter(self._model.adapter)
+            self._attached()
             self._engine.prune = self._settings.prune
             self._in_use = True
             if self._along.offered:
