@@ -8,6 +8,7 @@ from typing import Any
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation import identity
 from fin_plugins.evaluation.adapter_checks import check_adapters, check_attachment
+from fin_plugins.evaluation.adapter_tokenizer import tokenizer_warnings
 from fin_plugins.evaluation.base_match import check_base
 from fin_plugins.evaluation.command import Command
 from fin_plugins.evaluation.engine import Engine, default_engine
@@ -71,6 +72,7 @@ class Evaluation:
             check_prune(self.tasks.by_name, self.command.settings.model)
         self.progress = Progress(len(models) * len(self.tasks.by_name))
         prompts = self._prompts()
+        self._check_tokenizers(prompts)
         if self.command.verify and not all(self.store.verified(digest(model.made_with)) for model in models):
             self._start_engine(models, prompts)
         files: list[Path] = []
@@ -112,6 +114,15 @@ class Evaluation:
         for adapter in self.command.adapters:
             check_servable(adapter, self.command.settings.model)
             check_base(adapter, str(self.command.base_arguments["pretrained"]), folder, self.command.any_base)
+
+    def _check_tokenizers(self, prompts: PromptLM | None) -> None:
+        """Say where an adapter's folder has another chat template or tokenizer than the prompts are made with."""
+        if prompts is None:
+            return
+        chat = bool(self.command.settings.apply_chat_template)
+        for adapter in self.command.adapters:
+            for line in tokenizer_warnings(adapter, prompts.tokenizer, prompts.rows, chat):
+                say(line)
 
     def _check_prompts(self, renderer: Any) -> None:
         """Before anything is asked, and of all tasks: lm-eval has made all requests by then."""
