@@ -104,6 +104,46 @@ def test_rotary_embeddings_that_change_with_the_length(tiny_models: dict[str, Pa
     assert ours._said == {"longer than 48 tokens, where this model's attention changes"}
 
 
+ROPE = {
+    "Phi3": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0, 8.0, 16.0, 32.0],
+        "original_max_position_embeddings": 48,
+    },
+    "Llama": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
+}
+
+
+@pytest.mark.parametrize("name", ROPE)
+def test_a_longer_neighbour_in_the_batch_changes_no_angles(
+    name: str, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """Longer and shorter than 48 tokens; lm-eval pads them to one length, and all are turned by its angles."""
+    most = {"max_position_embeddings": 256, "original_max_position_embeddings": 48, "pad_token_id": 0}
+    settings = most if name == "Phi3" else {"max_position_embeddings": 48}
+    folder = make(tiny_models, tmp_path, name, **SIZES, **settings, rope_parameters=ROPE[name])
+    text = "What happened to gold? It rose and fell, and rose again, and then nothing happened to it at all for a year."
+    contexts = [text[:length] for length in (20, 40, 45, 46, 47, 50, 70, 100)]
+    pairs = [(context, label) for context in contexts for label in (" up", " down")]
+    arguments = {"pretrained": str(folder), "device": "cpu", "max_length": 200}
+    batched = FinHF(**arguments, batch_size=8)
+    found = batched.loglikelihood(instances(pairs))
+    apart = [FinHF(**arguments, batch_size=1) for _ in contexts]  # fresh: `dynamic` remembers the longest text
+    expected = [
+        score
+        for context, lm in zip(contexts, apart, strict=True)
+        for score in lm.loglikelihood(instances([pair for pair in pairs if pair[0] == context]))
+    ]
+    assert close(found, expected)
+    plain = [HFLM(**arguments, batch_size=1).loglikelihood(instances([pair]))[0] for pair in (pairs[0], pairs[-1])]
+    assert close([found[0], found[-1]], plain)
+    asked = instances([(context, {"until": ["\n"], "max_gen_toks": 6}) for context in contexts], "generate_until")
+    replies = [lm.generate_until([one])[0] for lm, one in zip(apart, asked, strict=True)]
+    assert batched.generate_until(asked) == replies
+
+
 def test_where_attention_changes() -> None:
     longrope = {"rope_type": "longrope", "original_max_position_embeddings": 4096}
     by_layer = {"full_attention": {"rope_type": "dynamic"}, "sliding_attention": {"rope_type": "default"}}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation.hashing import hash_files
-from fin_plugins.evaluation.probe import Answers, Engine, ask, distance, engine_dtype
+from fin_plugins.evaluation.probe import Answers, Engine, ask, ask_attached, distance, engine_dtype
 from fin_plugins.evaluation.reference import Reference
 from fin_plugins.evaluation.servable import same_change, untrained
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter
@@ -20,7 +20,9 @@ TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.4}
 _MEND = "use --model fin_hf, or merge it into the base with PEFT's merge_and_unload and pass the result as pretrained="
 
 
-def check_adapters(lm: Engine, adapters: Sequence[Adapter], references: Mapping[str, Reference] | None = None) -> None:
+def check_adapters(
+    lm: Engine, adapters: Sequence[Adapter], references: Mapping[str, Reference] | None = None
+) -> dict[str | None, Answers]:
     """Check that each adapter changes the engine's answers, and in the way it should.
 
     The base is asked twice (what differs between the two is noise), each adapter once. The base is in force afterwards,
@@ -31,11 +33,14 @@ def check_adapters(lm: Engine, adapters: Sequence[Adapter], references: Mapping[
         adapters: the adapters that will be scored.
         references: PEFT's answers by the adapter's name (`reference.references`); where given they are compared too.
 
+    Returns:
+        What each adapter answers, by its name, and the base (None): `check_attachment` wants it when they are scored.
+
     Raises:
         FinError: an adapter changes nothing, answers as another, is not there for the labels, or PEFT disagrees.
     """
     if not adapters:
-        return
+        return {}
     dtype = engine_dtype(lm)
     try:
         base, again = ask(lm, None), ask(lm, None)
@@ -51,6 +56,29 @@ def check_adapters(lm: Engine, adapters: Sequence[Adapter], references: Mapping[
                 check_agreement(adapter, base, adapted, references[adapter.name], dtype)
     finally:
         lm.use_adapter(None)
+    return {None: base, **{adapter.name: answers for adapter, answers in seen}}
+
+
+def check_attachment(lm: Engine, adapter: Adapter | None, checked: Answers) -> None:
+    """Check that the model about to be scored is the one that was checked, though others were attached in between.
+
+    Args:
+        lm: the running engine, with the adapter in use.
+        adapter: the adapter, None for the base alone.
+        checked: its answers in `check_adapters`.
+
+    Raises:
+        FinError: it answers the probe otherwise.
+    """
+    now = ask_attached(lm, adapter)
+    moved = max(distance(checked.text, now.text), distance(checked.scored, now.scored))
+    dtype = engine_dtype(lm)
+    if moved > TOLERANCE[dtype] / 3:
+        raise FinError(
+            f"{f'adapter {adapter.name}' if adapter else 'the base model'} answers the probe otherwise ({moved:.2g} "
+            f"nats in {dtype}) than when it was checked: something of another adapter is left; score it in a run of "
+            f"its own, or {_MEND}"
+        )
 
 
 def check_change(adapter: Adapter, base: Answers, again: Answers, adapted: Answers) -> None:

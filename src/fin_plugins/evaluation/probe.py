@@ -68,6 +68,15 @@ def ask(lm: Engine, adapter: Adapter | None) -> Answers:
         FinError: an answer is not a finite number.
     """
     lm.use_adapter(adapter)
+    return ask_attached(lm, adapter)
+
+
+def ask_attached(lm: Engine, adapter: Adapter | None) -> Answers:
+    """The engine's answers to the probe as it stands, where `adapter` is in use.
+
+    Raises:
+        FinError: an answer is not a finite number.
+    """
     text = probe_tokens(lm)
     labels = [lm._encode_pair(TEXT, label)[1] for label in LABELS]
     passes = lm.label_logprobs([text + label for label in labels])

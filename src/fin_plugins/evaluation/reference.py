@@ -69,6 +69,7 @@ def references(
 def _file(base_folder: Path, adapter: Adapter, tokens: Sequence[int]) -> Path:
     weights = [adapter.path / CONFIG, adapter.path / WEIGHTS]
     key = {
+        "method": "each adapter on a base of its own",
         "base": hash_files(model_files(base_folder), base_folder),
         "adapter": hash_files(weights, adapter.path),
         "tokens": list(tokens),
@@ -127,23 +128,28 @@ def main() -> None:
     from transformers import AutoModelForCausalLM
 
     job = json.load(sys.stdin)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        job["base"], dtype=torch.float32, use_safetensors=True, trust_remote_code=job["trust_remote_code"]
-    ).eval()
+
+    def load() -> Any:
+        """The base as it is on disk: what PEFT takes off a model may leave something behind."""
+        return AutoModelForCausalLM.from_pretrained(
+            job["base"], dtype=torch.float32, use_safetensors=True, trust_remote_code=job["trust_remote_code"]
+        ).eval()
 
     def answer(model: Any) -> list[float]:
         with torch.inference_mode():
             logprobs = model(torch.tensor([job["tokens"]])).logits[0, :-1].log_softmax(-1)
         return [float(row[token]) for row, token in zip(logprobs, job["tokens"][1:], strict=True)]
 
-    base = answer(model)
+    base: list[float] = []
     answers = {}
     for name, path in job["adapters"].items():
+        model = load()
+        base = base or answer(model)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*missing adapter keys.*")  # PEFT would go on with the others
-            adapted = PeftModel.from_pretrained(model, path).eval()
-        answers[name] = {"base": base, "adapted": answer(adapted)}
-        model = adapted.unload()
+            model = PeftModel.from_pretrained(model, path).eval()
+        answers[name] = {"base": base, "adapted": answer(model)}
+        del model  # before the next one is loaded
     Path(sys.argv[1]).write_text(json.dumps(answers), encoding="utf-8")
 
 

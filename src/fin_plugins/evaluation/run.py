@@ -8,7 +8,8 @@ from typing import Any
 
 from fin_plugins.errors import FinError
 from fin_plugins.evaluation import identity
-from fin_plugins.evaluation.adapter_checks import check_adapters
+from fin_plugins.evaluation.adapter_checks import check_adapters, check_attachment
+from fin_plugins.evaluation.adapter_tokenizer import tokenizer_warnings
 from fin_plugins.evaluation.base_match import check_base
 from fin_plugins.evaluation.command import Command
 from fin_plugins.evaluation.comparison import comparison_table
@@ -18,7 +19,7 @@ from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.newest import task_hashes
 from fin_plugins.evaluation.outputs import Outputs, fingerprint, write_list
 from fin_plugins.evaluation.preflight import check_prompts, say_missing_template
-from fin_plugins.evaluation.probe import probe_tokens
+from fin_plugins.evaluation.probe import Answers, probe_tokens
 from fin_plugins.evaluation.progress import say
 from fin_plugins.evaluation.prompts import NoEngine, PromptLM
 from fin_plugins.evaluation.pruning import check_prune
@@ -67,6 +68,7 @@ class Evaluation:
         self._prompts_checked: set[str] = set()
         self._results: dict[str, dict[str, Any]] = {}
         self._trained: dict[str, dict[str, int] | None] = {}
+        self._checked: dict[str | None, Answers] = {}
 
     def run(self) -> list[Path]:
         """Evaluate model after model."""
@@ -81,6 +83,7 @@ class Evaluation:
         prompts = self._prompts()
         if prompts:
             say_missing_template(prompts.tokenizer, self.command.settings.apply_chat_template)
+        self._check_tokenizers(prompts)
         if self.command.verify and not all(self.store.verified(digest(model.made_with)) for model in models):
             self._start_engine(models, prompts)
         files: list[Path] = []
@@ -132,6 +135,15 @@ class Evaluation:
             check_servable(adapter, self.command.settings.model)
             check_base(adapter, str(self.command.base_arguments["pretrained"]), folder, self.command.any_base)
 
+    def _check_tokenizers(self, prompts: PromptLM | None) -> None:
+        """Say where an adapter's folder has another chat template or tokenizer than the prompts are made with."""
+        if prompts is None:
+            return
+        chat = bool(self.command.settings.apply_chat_template)
+        for adapter in self.command.adapters:
+            for line in tokenizer_warnings(adapter, prompts.tokenizer, prompts.rows, chat):
+                say(line)
+
     def _check_prompts(self, renderer: Any) -> None:
         """Before anything is asked, and of all tasks: lm-eval has made all requests by then."""
         who = type(renderer).__name__
@@ -151,9 +163,14 @@ class Evaluation:
         engine = self.engine.start()
         if getattr(engine, "world_size", 1) > 1:
             raise FinError("the engine runs in several ranks: many adapters and resuming need one process")
-        check_adapters(engine, adapters, expected)
+        self._checked = check_adapters(engine, adapters, expected)
         for model in models if self.command.verify else ():
             self.store.mark_verified(digest(model.made_with))
+
+    def _check_attachment(self, adapter: Adapter | None) -> None:
+        checked = self._checked.get(adapter.name if adapter else None)
+        if checked is not None:
+            check_attachment(self.engine.object, adapter, checked)
 
     def _references(self, adapters: list[Adapter], prompts: PromptLM | None) -> dict[str, Reference]:
         if prompts is None:
@@ -179,6 +196,7 @@ class Evaluation:
             renderer,
             self.engine.object,
             lambda: self._check_prompts(renderer),
+            lambda: self._check_attachment(model.adapter),
         )
         lm.trained_on = self._trained_on(model)
         results, samples, tracker = evaluate(settings, model, lm, self.tasks)

@@ -32,6 +32,7 @@ class StoredLM(Facade):
         renderer: Any,
         engine: Any = None,
         before_asking: Callable[[], None] = lambda: None,
+        attached: Callable[[], None] = lambda: None,
     ) -> None:
         """Take what the answers come from.
 
@@ -43,6 +44,7 @@ class StoredLM(Facade):
             renderer: an LM that renders prompts.
             engine: the model class's object; without one, a missing unit raises `NoEngine`.
             before_asking: called when the first missing unit is found, before anything is asked.
+            attached: called when the engine has put the model in use, before anything is asked.
         """
         super().__init__(renderer)
         self._model = model
@@ -51,6 +53,7 @@ class StoredLM(Facade):
         self._progress = progress
         self._engine = engine
         self._before_asking = before_asking
+        self._attached = attached
         self._along = Along(engine)
         self._tasks: Mapping[str, Any] = {}
         self._taken: dict[str, Unit] = {}
@@ -133,6 +136,7 @@ class StoredLM(Facade):
         self._say(f"{label}: {documents} documents{note}")
         if not self._in_use:
             self._engine.use_adapter(self._model.adapter)
+            self._attached()
             self._engine.prune = self._settings.prune
             self._in_use = True
             if self._along.offered:

@@ -12,20 +12,17 @@ import torch
 from lm_eval.api.registry import register_model
 
 from fin_plugins.errors import FinError
-from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.documents import count_cut
 from fin_plugins.scoring.encoding import encode_all, encode_pairs
 from fin_plugins.scoring.finite import check_before_generation, finite_answers
-from fin_plugins.scoring.hf_adapters import attach, cut_vocabulary, detach, fold_head, in_base_dtype
-from fin_plugins.scoring.hf_replies import ReplyHF
+from fin_plugins.scoring.hf_attachment import AttachmentHF
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
-    from torch.utils.hooks import RemovableHandle
 
 
 @register_model("fin_hf")
-class FinHF(ReplyHF):
+class FinHF(AttachmentHF):
     """lm-eval's `hf` with the same arguments and the same scores, and less work for a closed set of labels.
 
     `batch_size` counts documents; with `auto` it is `max_batch_size` (by default 64, on a CPU 16). It is halved where
@@ -37,13 +34,8 @@ class FinHF(ReplyHF):
 
     def __init__(self, *arguments: Any, adapter_name: str = "", **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        if settings.get("peft"):  # not where a model is given, which may be one in training
-            self._model = in_base_dtype(self._model)
-        fold_head(self._model)
         self.truncated: dict[str, int] = {}
         """Documents whose prompt did not fit and was cut, by task."""
-        self._base_parameters: int | None = None
-        self._cut: RemovableHandle | None = None
 
     @property
     def prune(self) -> bool:
@@ -54,26 +46,6 @@ class FinHF(ReplyHF):
     def prune(self, value: bool) -> None:
         if value:
             raise FinError("--prune has nothing to save with fin_hf, which asks all labels in one pass: leave it out")
-
-    def use_adapter(self, adapter: Adapter | None) -> None:
-        """Answer every later request by the base with `adapter`, or by the base alone (None).
-
-        Raises:
-            FinError: the adapter does not fit the base.
-        """
-        self.forget_replies()
-        self.peft = str(adapter.path) if adapter else None
-        if self._cut is not None:
-            self._cut.remove()
-            self._cut = None
-        if adapter is None:
-            detach(self._model)
-            return
-        if self._base_parameters is None:
-            self._base_parameters = self._model.num_parameters()
-        self._model = attach(self._model, adapter)
-        # Where lm-eval loads an adapter, it drops the embeddings that no token of the tokenizer has.
-        self._cut = cut_vocabulary(self._model, len(self.tokenizer))
 
     def label_logprobs(self, prompts: list[list[int]]) -> list[list[float]]:
         """Log-probabilities (nats) of each prompt's tokens, from the second on, given those before."""
@@ -86,10 +58,7 @@ class FinHF(ReplyHF):
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes into the result file's `config`."""
-        info = {**super().get_model_info(), "fin": {"truncated": dict(self.truncated), "pruned": False}}
-        if self.peft is None and self._base_parameters is not None:  # an idle adapter is not part of the base
-            info["model_num_parameters"] = self._base_parameters
-        return info
+        return {**super().get_model_info(), "fin": {"truncated": dict(self.truncated), "pruned": False}}
 
     @finite_answers
     def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:

@@ -92,10 +92,25 @@ def exact_length(config: Any) -> int | None:
     """
     layers = getattr(config, "per_layer_config", None) or [config]  # transformers 5: layers may differ
     bounds = [getattr(layer, name, None) for layer in layers for name in ("sliding_window", "attention_chunk_size")]
+    return min((bound for bound in (*bounds, rope_length(config)) if bound), default=None)
+
+
+def rope_length(config: Any) -> int | None:
+    """Up to how many tokens a batch is turned by angles that do not depend on its longest text.
+
+    Beyond, rotary embeddings of the types `dynamic` and `longrope` take other angles for all texts of a batch.
+
+    Args:
+        config: a `transformers` configuration of a text model.
+
+    Returns:
+        The number of tokens, None where the angles never depend on the length.
+    """
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    bounds = []
     for settings in (rope, *(part for part in rope.values() if isinstance(part, dict))):
         if settings.get("rope_type", settings.get("type")) in ("dynamic", "longrope"):
             trained = settings.get("original_max_position_embeddings")
             trained = trained or getattr(config, "original_max_position_embeddings", None)
             bounds.append(trained or config.max_position_embeddings)
-    return min((bound for bound in bounds if bound), default=None)
+    return min(bounds, default=None)

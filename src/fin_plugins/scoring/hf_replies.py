@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from fin_plugins.scoring.documents import Document
 from fin_plugins.scoring.encoding import encode_all
-from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, reply_error
+from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, reply_error, rope_length
 from fin_plugins.scoring.hf_greedy import Reply
 from fin_plugins.scoring.hf_settings import beyond_greedy, greedy_only
 from fin_plugins.scoring.hf_trees import TreeHF
@@ -71,10 +71,29 @@ class ReplyHF(TreeHF):
             self._say_once(len(indices), reason)
         rest = sorted(index for indices in leftover.values() for index in indices)
         if rest:
-            theirs = super().generate_until([requests[index] for index in rest], disable_tqdm=disable_tqdm)
+            theirs = self._lm_eval_replies([requests[index] for index in rest], disable_tqdm)
             texts.update(zip(rest, theirs, strict=True))
         for prompt in prompts.values():
             self._written.pop(prompt, None)
+        return [texts[index] for index in range(len(requests))]
+
+    def _lm_eval_replies(self, requests: "list[Instance]", disable_tqdm: bool) -> list[str]:
+        """lm-eval's own replies, one prompt at a time where a longer neighbour in the batch would change them."""
+        bound = rope_length(self._text_config)
+        if not bound:
+            return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
+        prompts = self._encode_prompts([request.args[0] for request in requests])
+        ends = [
+            len(prompt) + normalize_gen_kwargs(request.args[1], self.max_gen_toks)["max_gen_toks"]
+            for prompt, request in zip(prompts, requests, strict=True)
+        ]
+        short = [index for index, end in enumerate(ends) if end <= bound]
+        theirs = super().generate_until([requests[index] for index in short], disable_tqdm=disable_tqdm)
+        texts = dict(zip(short, theirs, strict=True))
+        for index, end in enumerate(ends):
+            if end > bound:
+                with self._alone():
+                    (texts[index],) = super().generate_until([requests[index]], disable_tqdm=True)
         return [texts[index] for index in range(len(requests))]
 
     def _answers(

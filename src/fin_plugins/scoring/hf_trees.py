@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from fin_plugins.scoring.attention_mask import mask_dtype
 from fin_plugins.scoring.documents import Document, Plan, Request, plan_documents
 from fin_plugins.scoring.hf_batches import in_order
-from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, tree_error
+from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, rope_length, tree_error
 from fin_plugins.scoring.hf_greedy import Reply
 from fin_plugins.scoring.hf_walk import Answers, Walk
 from fin_plugins.scoring.trie import Tokens
@@ -41,8 +42,7 @@ class TreeHF(HFLM):
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         if any(key is None for key, _, _ in requests):  # windows of loglikelihood_rolling: whole texts, no labels
-            theirs = super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
-            return cast("list[tuple[float, bool]]", theirs)
+            return self._lm_eval_s(requests, disable_tqdm, override_bs)
         plan = self._plan(requests)
         answers: dict[int, tuple[float, bool]] = {}
         total = sum(len(document.requests) for document in plan.documents)
@@ -56,9 +56,44 @@ class TreeHF(HFLM):
         for reason, indices in plan.leftover.items():
             self._say_once(len(indices), reason)
             rest = [requests[index] for index in indices]
-            theirs = super()._loglikelihood_tokens(rest, disable_tqdm=disable_tqdm, override_bs=override_bs)
-            answers.update(zip(indices, theirs, strict=True))
+            answers.update(zip(indices, self._lm_eval_s(rest, disable_tqdm, override_bs), strict=True))
         return [answers[index] for index in range(len(requests))]
+
+    def _lm_eval_s(
+        self, requests: list[Request], disable_tqdm: bool, override_bs: int | None
+    ) -> list[tuple[float, bool]]:
+        """lm-eval's own answers, one text at a time where a longer neighbour in the batch would change them."""
+
+        def ask(some: list[Request], silent: bool = disable_tqdm) -> list[tuple[float, bool]]:
+            theirs = HFLM._loglikelihood_tokens(self, some, disable_tqdm=silent, override_bs=override_bs)
+            return cast("list[tuple[float, bool]]", theirs)
+
+        bound = rope_length(self._text_config)
+        alone: dict[Tokens, list[int]] = {}  # by what goes into the model: lm-eval computes equal inputs once
+        for index, (_, context, continuation) in enumerate(requests):
+            if bound and len(context) + len(continuation) > bound:
+                alone.setdefault((*context, *continuation[:-1]), []).append(index)
+        if not alone:
+            return ask(requests)
+        long = {index for indices in alone.values() for index in indices}
+        short = [index for index in range(len(requests)) if index not in long]
+        answers = dict(zip(short, ask([requests[index] for index in short]), strict=True)) if short else {}
+        for indices in alone.values():
+            with self._alone():
+                answers.update(zip(indices, ask([requests[index] for index in indices], True), strict=True))
+        return [answers[index] for index in range(len(requests))]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One text a batch, at the angles of its own length."""
+        size: Any = self.batch_size
+        self.batch_size_per_gpu: Any = 1
+        try:
+            self._plain((0,))  # `dynamic` rotary embeddings keep the angles of the longest text until a short one comes
+            yield
+        finally:
+            self.batch_size_per_gpu = size
+            self._plain((0,))
 
     def _answers(
         self, documents: Sequence[Document], replies: Mapping[Tokens, Reply]
