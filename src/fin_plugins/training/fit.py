@@ -23,7 +23,9 @@ from fin_plugins.training.report.write import write_report
 from fin_plugins.training.selection import EarlyStop, LastStep, scorer
 from fin_plugins.training.settings import sft_config
 from fin_plugins.training.shared_prefix import shared_prefix
+from fin_plugins.training.steps import set_steps
 from fin_plugins.training.stopping import StopOnSignal, out_of_memory_in_words
+from fin_plugins.training.trained import fingerprint, refuse_untrained
 from fin_plugins.training.trainer import Trainer, base_of
 
 
@@ -38,7 +40,7 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         folder: of the run; checkpoints lie in it until the end.
 
     Raises:
-        FinError: the model cannot be loaded, the loss is not finite, or memory runs out.
+        FinError: the model cannot be loaded, the loss is not finite, memory runs out, or nothing was learnt.
         KeyboardInterrupt: stopped by a signal, with a checkpoint.
     """
     work = folder / "checkpoints"
@@ -48,6 +50,7 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         tokens, replay = _with_replay(config, base, prepared, work)
         set_seed(config.seed)
         model = models.with_adapter(base, config)
+        before = fingerprint(model)
         if PartialState().is_main_process:
             drop_partial(work)
         PartialState().wait_for_everyone()
@@ -55,6 +58,8 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         config = _resolved(config, model, prepared, tokens)
         trainer = _trainer(config, model, prepared, tokens, work, ledger, resuming=checkpoint is not None)
         total = _train(trainer, ledger, checkpoint)
+    if not trainer.is_fsdp_enabled:  # with it each process holds a part of every weight
+        refuse_untrained(trainer.accelerator.unwrap_model(trainer.model), before, config)
     trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
     if trainer.is_world_process_zero():
         take_over(work / "kept", folder)
@@ -111,6 +116,7 @@ def _trainer(
     )
     if trainer.is_fsdp_enabled and prepared.validation:
         raise FinError("validation: cannot be done with FSDP, which shares a layer out among processes: set it to off")
+    set_steps(trainer.args, config, len(trainer.train_dataset))
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     if config.validation and config.validation.early_stop and prepared.validation:
