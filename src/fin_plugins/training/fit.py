@@ -14,6 +14,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.training import model as models
 from fin_plugins.training.batching import choose_batching
 from fin_plugins.training.config import TrainConfig
+from fin_plugins.training.embedding_rows import check_padding
 from fin_plugins.training.examples import Tokens
 from fin_plugins.training.export import take_over
 from fin_plugins.training.ledger import Keeper, Ledger, drop_partial, last_whole
@@ -56,6 +57,7 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         PartialState().wait_for_everyone()
         checkpoint, ledger = last_whole(work) or (None, Ledger())
         config = _resolved(config, model, prepared, tokens)
+        check_padding(prepared.lm, config.batching, config.model)
         trainer = _trainer(config, model, prepared, tokens, work, ledger, resuming=checkpoint is not None)
         total = _train(trainer, ledger, checkpoint)
     if not trainer.is_fsdp_enabled:  # with it each process holds a part of every weight

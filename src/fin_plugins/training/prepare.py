@@ -11,6 +11,7 @@ from fin_plugins.errors import FinError
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.training.config import TaskShare, TrainConfig
+from fin_plugins.training.embedding_rows import check_tokens, may_lack_embeddings
 from fin_plugins.training.examples import Example, Tokens, end_of_turn, task_example, tokenise
 from fin_plugins.training.mixture import draw, per_epoch, take
 from fin_plugins.training.report.record import TaskData
@@ -25,6 +26,7 @@ class Prepared:
     """The data of a run.
 
     Attributes:
+        model: the base, as the training file names it.
         lm: renders and tokenises as evaluation does.
         chat: whether prompts are in the chat template.
         end: what ends a turn.
@@ -35,6 +37,7 @@ class Prepared:
         tasks: what is recorded of each task.
     """
 
+    model: str
     lm: PromptLM
     chat: bool
     end: str
@@ -49,8 +52,14 @@ class Prepared:
         return [self.lm.tok_encode(string, add_special_tokens) for string in strings]
 
     def tokenise(self, examples: Sequence[Example], loss: str) -> list[Tokens]:
-        """Examples in tokens; those longer than the limit are left out."""
-        return [one for one in tokenise(examples, self.lm, self.encode, loss) if len(one.ids) <= self.limit]
+        """Examples in tokens; those longer than the limit are left out.
+
+        Raises:
+            FinError: the model has no embedding for a token.
+        """
+        found = [one for one in tokenise(examples, self.lm, self.encode, loss) if len(one.ids) <= self.limit]
+        check_tokens(self.lm, (one.ids for one in found), self.model)
+        return found
 
     @property
     def hash(self) -> str:
@@ -78,7 +87,7 @@ def prepare(config: TrainConfig, path: str) -> Prepared:
         tasks = [task for share in config.tasks for task in found[share.task]]
         _refuse_unseen(tasks, config)
         unchecked = [f"fin_{name}" for name in known.unchecked]
-        prepared = Prepared(lm, chat, end_of_turn(lm, chat), _limit(config, lm), unchecked)
+        prepared = Prepared(config.model, lm, chat, end_of_turn(lm, chat), _limit(config, lm), unchecked)
         rows = {task.name: _Rows(task, known, prepared, config) for task in tasks}
         counts = per_epoch({name: len(one.tokens) for name, one in rows.items()}, shares)
         for name, one in rows.items():
@@ -86,7 +95,7 @@ def prepare(config: TrainConfig, path: str) -> Prepared:
     if unchecked:
         log.warning("not compared with the test rows of %s, which are not here: `fin data fetch`", ", ".join(unchecked))
     if not prepared.tokens:
-        raise FinError(f"no example is short enough for max_length: {config.max_length}: raise it")
+        raise FinError(f"no example is short enough: {_limit_in_words(config, lm)}")
     return prepared
 
 
@@ -109,8 +118,9 @@ class _Rows:
         self.tokens = prepared.tokenise(examples, config.loss)
         if self.wanted > len(self.tokens):
             log.warning(
-                "%s: %d of %d examples are longer than %d tokens and left out (max_length)",
+                "%s: %d of %d examples are longer than %d tokens and left out: %s",
                 *(task.name, self.wanted - len(self.tokens), self.wanted, prepared.limit),
+                _limit_in_words(config, prepared.lm),
             )
 
     def add_to(self, prepared: Prepared, share: TaskShare, count: int, config: TrainConfig) -> None:
@@ -148,6 +158,8 @@ def _validation(task: TrainingTask, prepared: Prepared, config: TrainConfig) -> 
         return ValidationRows((), ())
     rows = list(zip(task.requests("validation", prepared.lm, prepared.chat), gold, strict=True))
     chosen = draw(rows, min(len(rows), config.validation.rows), config.seed, f"{task.name} validation")
+    texts = ["".join(one.args) for requests, _ in chosen for one in requests]
+    check_tokens(prepared.lm, prepared.encode(texts) if may_lack_embeddings(prepared.lm) else [], config.model)
     return ValidationRows([requests for requests, _ in chosen], [gold for _, gold in chosen])
 
 
@@ -170,6 +182,16 @@ def _chat(config: TrainConfig, lm: Any) -> bool:
 def _limit(config: TrainConfig, lm: Any) -> int:
     """What fits the training file and the model."""
     return min(config.max_length, lm.positions or config.max_length)
+
+
+def _limit_in_words(config: TrainConfig, lm: PromptLM) -> str:
+    """What keeps longer examples out, and what to do about it."""
+    if lm.positions and lm.positions < config.max_length:
+        return (
+            f"the model has {lm.positions} positions, and a larger max_length (now {config.max_length}) adds none: "
+            "use a model of longer texts"
+        )
+    return f"raise max_length (now {config.max_length})"
 
 
 def _refuse_unseen(tasks: Sequence[TrainingTask], config: TrainConfig) -> None:
