@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from fin_plugins.errors import FinError
 from fin_plugins.training import model as models
 from fin_plugins.training.batching import choose_batching
 from fin_plugins.training.config import TrainConfig
+from fin_plugins.training.disk import checkpoints_size, disk_full_in_words
 from fin_plugins.training.embedding_rows import check_padding
 from fin_plugins.training.examples import Tokens
 from fin_plugins.training.export import take_over
-from fin_plugins.training.ledger import Keeper, Ledger, drop_partial, last_whole
+from fin_plugins.training.ledger import CHECKPOINTS, Keeper, Ledger, drop_partial, last_whole
 from fin_plugins.training.prepare import Prepared
 from fin_plugins.training.progress import Progress
 from fin_plugins.training.report.write import write_report
@@ -41,16 +43,17 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         folder: of the run; checkpoints lie in it until the end.
 
     Raises:
-        FinError: the model cannot be loaded, the loss is not finite, memory runs out, or nothing was learnt.
+        FinError: the model cannot be loaded, the loss is not finite, memory or disk runs out, or nothing was learnt.
         KeyboardInterrupt: stopped by a signal, with a checkpoint.
     """
-    work = folder / "checkpoints"
-    with out_of_memory_in_words(config):
+    work = folder / CHECKPOINTS
+    with out_of_memory_in_words(config), ExitStack() as stack:
         set_seed(config.seed)
         base = models.load(config, path)
         tokens, replay = _with_replay(config, base, prepared, work)
         set_seed(config.seed)
         model = models.with_adapter(base, config)
+        stack.enter_context(disk_full_in_words(folder, lambda: checkpoints_size(model)))
         before = fingerprint(model)
         if PartialState().is_main_process:
             drop_partial(work)
@@ -60,13 +63,13 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         check_padding(prepared.lm, config.batching, config.model)
         trainer = _trainer(config, model, prepared, tokens, work, ledger, resuming=checkpoint is not None)
         total = _train(trainer, ledger, checkpoint)
-    if not trainer.is_fsdp_enabled:  # with it each process holds a part of every weight
-        refuse_untrained(trainer.accelerator.unwrap_model(trainer.model), before, config)
-    trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
-    if trainer.is_world_process_zero():
-        take_over(work / "kept", folder)
-        write_report(config, name, trainer, prepared, replay, total, folder)
-        shutil.rmtree(work)
+        if not trainer.is_fsdp_enabled:  # with it each process holds a part of every weight
+            refuse_untrained(trainer.accelerator.unwrap_model(trainer.model), before, config)
+        trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
+        if trainer.is_world_process_zero():
+            take_over(work / "kept", folder)
+            write_report(config, name, trainer, prepared, replay, total, folder)
+            shutil.rmtree(work)
     trainer.accelerator.wait_for_everyone()
 
 

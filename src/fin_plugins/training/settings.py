@@ -37,7 +37,6 @@ def sft_config(config: TrainConfig, work: Path, *, validated: bool, resuming: bo
         logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=1,
-        save_total_limit=1,
         eval_strategy="steps" if validated else "no",
         eval_steps=1 if validated else None,
         eval_on_start=validated and not resuming,
