@@ -13,6 +13,7 @@ from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.training.config import TaskShare, TrainConfig
 from fin_plugins.training.embedding_rows import check_tokens, may_lack_embeddings
 from fin_plugins.training.examples import Example, Tokens, end_of_turn, task_example, tokenise
+from fin_plugins.training.files.task_rules import unseen
 from fin_plugins.training.mixture import draw, per_epoch, take
 from fin_plugins.training.report.record import TaskData
 from fin_plugins.training.tasks import TrainingTask, load_tasks
@@ -82,10 +83,9 @@ def prepare(config: TrainConfig, path: str) -> Prepared:
     chat = _chat(config, lm)
     known = held_out()
     with guard.test_rows_closed():
-        found = load_tasks([share.task for share in config.tasks])
+        found = load_trainable(config)
         shares = {task.name: share for share in config.tasks for task in found[share.task]}
         tasks = [task for share in config.tasks for task in found[share.task]]
-        _refuse_unseen(tasks, config)
         unchecked = [f"fin_{name}" for name in known.unchecked]
         prepared = Prepared(config.model, lm, chat, end_of_turn(lm, chat), _limit(config, lm), unchecked)
         rows = {task.name: _Rows(task, known, prepared, config) for task in tasks}
@@ -97,6 +97,20 @@ def prepare(config: TrainConfig, path: str) -> Prepared:
     if not prepared.tokens:
         raise FinError(f"no example is short enough: {_limit_in_words(config, lm)}")
     return prepared
+
+
+def load_trainable(config: TrainConfig) -> dict[str, list[TrainingTask]]:
+    """The tasks that each name of the training file stands for, their test rows out of reach.
+
+    Raises:
+        FinError: one cannot be loaded or trained on; one is marked unseen, without `allow_unseen`.
+    """
+    with guard.test_rows_closed():
+        found = load_tasks([share.task for share in config.tasks])
+    marked = [task.name for tasks in found.values() for task in tasks if task.seen is False]
+    if marked and not config.allow_unseen:
+        raise FinError(f"tasks: {unseen(marked)}")
+    return found
 
 
 class _Rows:
@@ -192,12 +206,3 @@ def _limit_in_words(config: TrainConfig, lm: PromptLM) -> str:
             "use a model of longer texts"
         )
     return f"raise max_length (now {config.max_length})"
-
-
-def _refuse_unseen(tasks: Sequence[TrainingTask], config: TrainConfig) -> None:
-    unseen = [task.name for task in tasks if task.seen is False]
-    if unseen and not config.allow_unseen:
-        raise FinError(
-            f"tasks: {', '.join(unseen)}: marked as unseen: they are there to show what training on others does to "
-            "them; to train on them all the same: allow_unseen: true (it will stand in the record)"
-        )
