@@ -34,7 +34,7 @@ def evaluation_command(record: dict[str, Any], folder: Path, base: str) -> str:
 
 
 def _tasks(record: dict[str, Any]) -> list[str]:
-    """A task of the user's own is named by its file; lm-eval takes one folder of such files, or the files themselves."""
+    """Tasks of the user are named by their files; lm-eval takes one folder of such files, or the files themselves."""
     typed = [task["task"] for task in record["config"]["tasks"]]
     folders = {str(Path(task).parent) for task in typed if task.endswith(_YAML)}
     if len(folders) > 1:
