@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("ad/fomc", "fomc"), ("ad/fpb/", "fpb"), ("my run!", "my-run"), ("x/base", "base-adapter")]
+    ("folder", "name"), [("fomc", "fomc"), ("my run!", "my-run"), ("base", "base-adapter"), ("…", "trained")]
 )
 def test_the_adapter_is_called_by_its_folder(folder, name):
     assert adapter_name(folder) == name

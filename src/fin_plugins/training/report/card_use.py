@@ -52,7 +52,7 @@ def _base_argument(record: Record) -> str:
 
 
 def _command(record: Record, base: str) -> str:
-    name = adapter_name(line(record.config["output"] or record.name))
+    name = adapter_name(line(Path(record.config["output"] or "").name or record.name))
     # vLLM serves no DoRA.
     engine = "fin_hf" if record.method == "dora" else "fin_vllm"
     model = f"--model {engine} --model_args pretrained={'PATH' if record.method == 'full' else base}"

@@ -9,9 +9,9 @@ _YAML = (".yaml", ".yml")
 _RESERVED = ("base",)  # what fin eval calls the model without an adapter
 
 
-def adapter_name(folder: Path | str) -> str:
-    """A name for the adapter of a folder, as `--adapter NAME=PATH` takes it."""
-    name = re.sub(r"[^\w.-]+", "-", Path(folder).name, flags=re.ASCII).strip("-.") or "trained"
+def adapter_name(folder: str) -> str:
+    """A name for the adapter of a folder called so, as `--adapter NAME=PATH` takes it."""
+    name = re.sub(r"[^\w.-]+", "-", folder, flags=re.ASCII).strip("-.") or "trained"
     return f"{name}-adapter" if name in _RESERVED else name
 
 
@@ -25,7 +25,7 @@ def evaluation_command(record: dict[str, Any], folder: Path, base: str) -> str:
     """
     full = record["method"] == "full"
     words = ["fin", "eval", "--model", "fin_hf", "--model_args", f"pretrained={folder if full else base}"]
-    words += [] if full else ["--adapter", f"{adapter_name(folder.resolve())}={folder}"]
+    words += [] if full else ["--adapter", f"{adapter_name(folder.resolve().name)}={folder}"]
     words += _tasks(record)
     words += ["--apply_chat_template"] if record["config"]["chat_template"] else []
     words += ["--log_samples", "--output_path", "results"]
