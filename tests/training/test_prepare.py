@@ -1,11 +1,13 @@
 """The data of a run: what is left out is counted, what may not be trained on is refused."""
 
 import pytest
+from transformers import AutoConfig, AutoTokenizer
 
 from fin_plugins.data.held_out import HeldOut, _hash, held_out
 from fin_plugins.errors import FinError
 from fin_plugins.training import prepare as preparing
 from fin_plugins.training.config import TrainConfig
+from fin_plugins.training.embedding_rows import check_padding
 from fin_plugins.training.examples import IGNORED
 from fin_plugins.training.prepare import prepare
 
@@ -69,8 +71,55 @@ def test_what_is_too_long_is_left_out_whole_and_counted(path):
     fitting = [length for length in lengths if length <= limit]
     assert sorted(len(one.ids) for one in prepared.tokens) == fitting
     assert prepared.tasks[0].too_long == 24 - len(fitting)
-    with pytest.raises(FinError, match="no example is short enough for max_length: 20"):
+    with pytest.raises(FinError, match=r"no example is short enough: raise max_length \(now 20\)"):
         prepare(config(max_length=20), path)
+
+
+def test_the_models_own_limit_is_named_where_it_is_the_limit(path, tmp_path, caplog):
+    lengths = sorted(len(one.ids) for one in prepare(config(), path).tokens)
+    for positions, left in ((64, 0), (lengths[10], None)):
+        short = changed_model(path, tmp_path / str(positions), max_position_embeddings=positions)
+        if left == 0:
+            with pytest.raises(FinError, match="64 positions") as error:
+                prepare(config(), short)
+            assert "raise" not in str(error.value)
+        else:
+            caplog.clear()
+            prepare(config(), short)
+            assert f"{positions} positions" in caplog.text and "raise" not in caplog.text
+
+
+def test_a_token_without_an_embedding_is_named(path, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer.add_tokens(["hawkish"])
+    short = changed_model(path, tmp_path / "base")
+    tokenizer.save_pretrained(short)
+    with pytest.raises(FinError, match=r"hawkish.*resize_token_embeddings") as error:
+        prepare(config(), short)
+    assert str(len(tokenizer)) in str(error.value) and str(len(tokenizer) - 1) in str(error.value)
+
+
+def test_a_token_that_no_example_has_needs_no_embedding(path, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer.add_tokens(["never written"])
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    short = changed_model(path, tmp_path / "base")
+    tokenizer.save_pretrained(short)
+    prepared = prepare(config(), short)
+    assert len(prepared.tokens) == 24
+    check_padding(prepared.lm, "shared_prefix", "tiny")
+    with pytest.raises(FinError, match=r"\[PAD\].*padded.*pad_token"):
+        check_padding(prepared.lm, "padded", "tiny")
+
+
+def changed_model(path, folder, **settings):
+    """The tiny model's tokenizer and configuration, which is all that preparing reads."""
+    loaded = AutoConfig.from_pretrained(path)
+    for name, value in settings.items():
+        setattr(loaded, name, value)
+    loaded.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(path).save_pretrained(folder)
+    return str(folder)
 
 
 def test_validation_can_be_smaller_or_off(path):

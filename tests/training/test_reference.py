@@ -97,9 +97,9 @@ def by_hand(folder, batches):
 
 
 def rate(step):
-    """Cosine, after a linear warm-up from 0."""
+    """Cosine, after a linear warm-up whose first step trains."""
     if step < WARM_UP:
-        return RATE * step / WARM_UP
+        return RATE * (step + 1) / (WARM_UP + 1)
     return RATE * (1 + math.cos(math.pi * (step - WARM_UP) / (STEPS - WARM_UP))) / 2
 
 

@@ -99,6 +99,8 @@ def _static(file: TaskFile, world: World) -> Iterator[Finding]:
 def _rows(file: TaskFile, options: Options) -> tuple[list[Finding], str | None]:
     from fin_plugins.checks import rows
 
+    if file.kind == "training":
+        return list(training.training(file, rows=True)) if options.look_at_rows else [], None
     return rows.check(file, options)
 
 

@@ -44,8 +44,8 @@ class PromptLM(TemplateLM):
         self.tokenizer = configure_pad_token(tokenizer, model_config=config)
         self.positions: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
         """Tokens that the model was made for; None where its configuration does not say."""
-        self.rows: int | None = getattr(config.get_text_config(), "vocab_size", None)
-        """Rows of the model's embeddings; None where its configuration does not say."""
+        self.embedding_rows: int | None = getattr(config.get_text_config(), "vocab_size", None)
+        """Tokens that the model has an embedding for; None where its configuration does not say."""
         self.add_bos_token = arguments.get("add_bos_token")
         self._prefix_token_id = arguments.get("prefix_token_id")
         self._template = _template_arguments(vllm, arguments)

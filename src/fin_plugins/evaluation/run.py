@@ -141,7 +141,7 @@ class Evaluation:
             return
         chat = bool(self.command.settings.apply_chat_template)
         for adapter in self.command.adapters:
-            for line in tokenizer_warnings(adapter, prompts.tokenizer, prompts.rows, chat):
+            for line in tokenizer_warnings(adapter, prompts.tokenizer, prompts.embedding_rows, chat):
                 say(line)
 
     def _check_prompts(self, renderer: Any) -> None:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -71,6 +69,7 @@ def command(
         return
     read = _read(config, settings, output, merge)
     if dry_run:
+        _load_foreign_tasks(read)
         _show(read, as_json)
     else:
         _train(read, fresh, as_json)
@@ -104,7 +103,21 @@ def _read(config: str, settings: tuple[str, ...], output: str | None, merge: boo
 
     flags = [Override(f"--out {output}", ("output",), output)] if output is not None else []
     flags += [Override("--merge", ("merge",), True)] if merge else []
-    return read_config(config, settings, flags)
+    return read_config(config, settings, flags, depth="rows")
+
+
+def _load_foreign_tasks(read: "Configured") -> None:
+    """Load the tasks as training does, where one is known to lm-eval only; the others have been looked at.
+
+    Raises:
+        FinError: one cannot be trained on.
+    """
+    from fin_plugins.training.files.checks import task_file
+
+    if any(task_file(share.task) is None for share in read.config.tasks):
+        from fin_plugins.training.prepare import load_trainable
+
+        load_trainable(read.config)
 
 
 def _show(read: "Configured", as_json: bool) -> None:
@@ -129,13 +142,16 @@ def _train(read: "Configured", fresh: bool, as_json: bool) -> None:
         click.echo(f"fin train: {what}; the same command goes on from there", err=True)
         sys.exit(130)  # as a shell has it for Ctrl-C
     if os.environ.get("RANK", "0") == "0":  # of many processes, one speaks
-        click.echo(json.dumps(result.record, indent=1, ensure_ascii=False) if as_json else _told(result, read.name))
+        click.echo(json.dumps(result.record, indent=1, ensure_ascii=False) if as_json else _told(result))
 
 
-def _told(result: "TrainResult", name: str) -> str:
+def _told(result: "TrainResult") -> str:
+    from fin_plugins.training.report.evaluation_command import evaluation_command
+
     record = result.record
+    early = f" of {record['planned_steps']}: stopped early" if record["steps"] < (record["planned_steps"] or 0) else ""
     curve = {check["step"]: check["mean"] for check in record["validation_curve"]}
-    lines = [f"\n{result.folder}: {record['method']}, {record['steps']} steps, {record['wall_seconds']:.0f} s"]
+    lines = [f"\n{result.folder}: {record['method']}, {record['steps']} steps{early}, {record['wall_seconds']:.0f} s"]
     if curve:
         metric = record["config"]["validation"]["metric"]
         best, before = curve[record["best_step"]], curve[0]
@@ -148,13 +164,5 @@ def _told(result: "TrainResult", name: str) -> str:
             )
     lines.append("  README.md is its card, train.json the whole record, training.svg loss and validation")
     lines += [f"  merged checkpoint: {result.merged}"] if result.merged else []
-    tasks = ",".join(task["task"] for task in record["tasks"])
-    model = f"pretrained={result.base} --adapter {name}={result.folder}"
-    model = f"pretrained={result.folder}" if record["method"] == "full" else model
-    chat = " --apply_chat_template" if record["config"]["chat_template"] else ""
-    # A task of the user's own is named by its file; lm-eval takes a single folder by flag.
-    files = (Path(task["task"]) for task in record["config"]["tasks"])
-    folders = {str(file.parent) for file in files if file.suffix in (".yaml", ".yml")}
-    tasks += f" --include_path {shlex.quote(folders.pop())}" if len(folders) == 1 else ""
-    lines.append(f"next: fin eval --model fin_hf --model_args {model} --tasks {tasks}{chat} --output_path results")
+    lines.append(f"next: {evaluation_command(record, result.folder, result.base)}")
     return "\n".join(lines)

@@ -61,3 +61,8 @@ def merge(base: str, adapter: Path, folder: Path, *, trust_remote_code: bool = F
     merged.to(own).save_pretrained(scratch)
     AutoTokenizer.from_pretrained(adapter).save_pretrained(scratch)
     take_over(scratch, folder)
+
+
+def base_size(base: str) -> int:
+    """Bytes of a base model's weights, which its merged checkpoint takes as well; 0 where they are no folder here."""
+    return sum(file.stat().st_size for file in Path(base).glob("*.safetensors"))

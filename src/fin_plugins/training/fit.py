@@ -1,6 +1,7 @@
 """The training itself: TRL's trainer set up from the training file, resumed where it was, recorded when it ends."""
 
 import shutil
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from fin_plugins.errors import FinError
 from fin_plugins.training import model as models
 from fin_plugins.training.batching import build_checked
 from fin_plugins.training.config import TrainConfig
+from fin_plugins.training.disk import checkpoints_size, disk_full_in_words
+from fin_plugins.training.embedding_rows import check_padding
 from fin_plugins.training.examples import Tokens
 from fin_plugins.training.export import take_over
-from fin_plugins.training.ledger import Keeper, Ledger, drop_partial, last_whole
+from fin_plugins.training.ledger import CHECKPOINTS, Keeper, Ledger, drop_partial, last_whole
 from fin_plugins.training.prepare import Prepared
 from fin_plugins.training.progress import Progress
 from fin_plugins.training.report.record import write_text
@@ -25,7 +28,9 @@ from fin_plugins.training.report.write import write_report
 from fin_plugins.training.selection import EarlyStop, LastStep, scorer
 from fin_plugins.training.settings import sft_config
 from fin_plugins.training.shared_prefix import shared_prefix
+from fin_plugins.training.steps import set_steps
 from fin_plugins.training.stopping import StopOnSignal, out_of_memory_in_words
+from fin_plugins.training.trained import fingerprint, refuse_untrained
 from fin_plugins.training.trainer import Trainer, base_of
 
 
@@ -40,16 +45,18 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         folder: of the run; checkpoints lie in it until the end.
 
     Raises:
-        FinError: the model cannot be loaded, the loss is not finite, or memory runs out.
+        FinError: the model cannot be loaded, the loss is not finite, memory or disk runs out, or nothing was learnt.
         KeyboardInterrupt: stopped by a signal, with a checkpoint.
     """
-    work = folder / "checkpoints"
-    with out_of_memory_in_words(config):
+    work = folder / CHECKPOINTS
+    with out_of_memory_in_words(config), ExitStack() as stack:
         set_seed(config.seed)
         base = models.load(config, path)
         tokens, replay = _with_replay(config, base, prepared, work)
         set_seed(config.seed)
         model = models.with_adapter(base, config)
+        stack.enter_context(disk_full_in_words(folder, lambda: checkpoints_size(model)))
+        before = fingerprint(model)
         if PartialState().is_main_process:
             drop_partial(work)
         PartialState().wait_for_everyone()
@@ -58,15 +65,18 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         config, trainer = build_checked(
             _resolved(config, prepared), base_of(model), tokens, partial(build, resuming=checkpoint is not None)
         )
+        check_padding(prepared.lm, config.batching, config.model)
         total = _train(trainer, ledger, checkpoint)
-    trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
-    if trainer.is_world_process_zero():
-        take_over(work / "kept", folder)
-        rows = {row for one in tokens for row in one.rows}
-        rows |= known_rows(Path(path)) if config.method == "full" else frozenset()
-        write_text(folder / TRAINED_ROWS, trained_rows_text(rows))
-        write_report(config, name, trainer, prepared, replay, total, folder)
-        shutil.rmtree(work)
+        if not trainer.is_fsdp_enabled:  # with it each process holds a part of every weight
+            refuse_untrained(trainer.accelerator.unwrap_model(trainer.model), before, config)
+        trainer.save_model(str(work / "kept"))  # by all processes: with FSDP each holds a part
+        if trainer.is_world_process_zero():
+            take_over(work / "kept", folder)
+            rows = {row for one in tokens for row in one.rows}
+            rows |= known_rows(Path(path)) if config.method == "full" else frozenset()
+            write_text(folder / TRAINED_ROWS, trained_rows_text(rows))
+            write_report(config, name, trainer, prepared, replay, total, folder)
+            shutil.rmtree(work)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -118,6 +128,7 @@ def _trainer(
     )
     if trainer.is_fsdp_enabled and prepared.validation:
         raise FinError("validation: cannot be done with FSDP, which shares a layer out among processes: set it to off")
+    set_steps(trainer.args, config, len(trainer.train_dataset))
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
     if config.validation and config.validation.early_stop and prepared.validation:

@@ -15,6 +15,8 @@ from transformers import TrainerCallback
 from fin_plugins.training.report.machine import peak_memory
 from fin_plugins.training.report.record import write_text
 
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's checkpoints, in that of the run."""
 _MARK = "fin.json"
 
 
@@ -53,7 +55,11 @@ class Ledger:
 
 
 class Keeper(TrainerCallback):
-    """Writes the ledger into each checkpoint, the counts of all processes in it."""
+    """Writes the ledger into each checkpoint, the counts of all processes in it, and removes those before it.
+
+    transformers would remove them before this one is marked as whole, and the last one when training ends or is
+    stopped, so that the same command went on from the best.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         """Keep `ledger`, whose time runs from now on."""
@@ -61,12 +67,25 @@ class Keeper(TrainerCallback):
         self._before = replace(ledger)
         self._began = time.monotonic()
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Find the best checkpoint where it is now: its path was written down before the folder was moved."""
+        if state.best_global_step:
+            best = _checkpoint(args, state.best_global_step)
+            if best.is_dir():
+                state.best_model_checkpoint = str(best)
+            else:  # so what is kept is chosen among those to come
+                state.best_model_checkpoint = state.best_global_step = state.best_metric = None
+
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint as whole."""
+        """Mark the checkpoint as whole, and only then remove those before it: all but the best and this one."""
         total = self.total()
         if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_text(folder / _MARK, json.dumps(asdict(total)))
+            saved = _checkpoint(args, state.global_step)
+            write_text(saved / _MARK, json.dumps(asdict(total)))
+            wanted = {saved.name, _checkpoint(args, state.best_global_step or state.global_step).name}
+            for folder in Path(args.output_dir).glob("checkpoint-*"):
+                if folder.name not in wanted:
+                    shutil.rmtree(folder)
 
     def total(self) -> Ledger:
         """The ledger up to now, over all processes; to be asked by all of them."""
@@ -103,6 +122,10 @@ def drop_partial(folder: Path) -> None:
     for found in folder.glob("checkpoint-*"):
         if not (found / _MARK).is_file():
             shutil.rmtree(found)
+
+
+def _checkpoint(args: Any, step: int) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{step}"
 
 
 def _step(checkpoint: Path) -> int:

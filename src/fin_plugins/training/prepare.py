@@ -11,7 +11,9 @@ from fin_plugins.errors import FinError
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.training.config import TaskShare, TrainConfig
+from fin_plugins.training.embedding_rows import check_tokens, may_lack_embeddings
 from fin_plugins.training.examples import Example, Tokens, end_of_turn, task_example, tokenise
+from fin_plugins.training.files.task_rules import unseen
 from fin_plugins.training.mixture import draw, per_epoch, take
 from fin_plugins.training.report.record import TaskData
 from fin_plugins.training.tasks import TrainingTask, load_tasks
@@ -25,6 +27,7 @@ class Prepared:
     """The data of a run.
 
     Attributes:
+        model: the base, as the training file names it.
         lm: renders and tokenises as evaluation does.
         chat: whether prompts are in the chat template.
         end: what ends a turn.
@@ -35,6 +38,7 @@ class Prepared:
         tasks: what is recorded of each task.
     """
 
+    model: str
     lm: PromptLM
     chat: bool
     end: str
@@ -49,8 +53,14 @@ class Prepared:
         return [self.lm.tok_encode(string, add_special_tokens) for string in strings]
 
     def tokenise(self, examples: Sequence[Example], loss: str) -> list[Tokens]:
-        """Examples in tokens; those longer than the limit are left out."""
-        return [one for one in tokenise(examples, self.lm, self.encode, loss) if len(one.ids) <= self.limit]
+        """Examples in tokens; those longer than the limit are left out.
+
+        Raises:
+            FinError: the model has no embedding for a token.
+        """
+        found = [one for one in tokenise(examples, self.lm, self.encode, loss) if len(one.ids) <= self.limit]
+        check_tokens(self.lm, (one.ids for one in found), self.model)
+        return found
 
     @property
     def hash(self) -> str:
@@ -73,12 +83,11 @@ def prepare(config: TrainConfig, path: str) -> Prepared:
     chat = _chat(config, lm)
     known = held_out()
     with guard.test_rows_closed():
-        found = load_tasks([share.task for share in config.tasks])
+        found = load_trainable(config)
         shares = {task.name: share for share in config.tasks for task in found[share.task]}
         tasks = [task for share in config.tasks for task in found[share.task]]
-        _refuse_unseen(tasks, config)
         unchecked = [f"fin_{name}" for name in known.unchecked]
-        prepared = Prepared(lm, chat, end_of_turn(lm, chat), _limit(config, lm), unchecked)
+        prepared = Prepared(config.model, lm, chat, end_of_turn(lm, chat), _limit(config, lm), unchecked)
         rows = {task.name: _Rows(task, known, prepared, config) for task in tasks}
         counts = per_epoch({name: len(one.tokens) for name, one in rows.items()}, shares)
         for name, one in rows.items():
@@ -86,8 +95,22 @@ def prepare(config: TrainConfig, path: str) -> Prepared:
     if unchecked:
         log.warning("not compared with the test rows of %s, which are not here: `fin data fetch`", ", ".join(unchecked))
     if not prepared.tokens:
-        raise FinError(f"no example is short enough for max_length: {config.max_length}: raise it")
+        raise FinError(f"no example is short enough: {_limit_in_words(config, lm)}")
     return prepared
+
+
+def load_trainable(config: TrainConfig) -> dict[str, list[TrainingTask]]:
+    """The tasks that each name of the training file stands for, their test rows out of reach.
+
+    Raises:
+        FinError: one cannot be loaded or trained on; one is marked unseen, without `allow_unseen`.
+    """
+    with guard.test_rows_closed():
+        found = load_tasks([share.task for share in config.tasks])
+    marked = [task.name for tasks in found.values() for task in tasks if task.seen is False]
+    if marked and not config.allow_unseen:
+        raise FinError(f"tasks: {unseen(marked)}")
+    return found
 
 
 class _Rows:
@@ -109,8 +132,9 @@ class _Rows:
         self.tokens = prepared.tokenise(examples, config.loss)
         if self.wanted > len(self.tokens):
             log.warning(
-                "%s: %d of %d examples are longer than %d tokens and left out (max_length)",
+                "%s: %d of %d examples are longer than %d tokens and left out: %s",
                 *(task.name, self.wanted - len(self.tokens), self.wanted, prepared.limit),
+                _limit_in_words(config, prepared.lm),
             )
 
     def add_to(self, prepared: Prepared, share: TaskShare, count: int, config: TrainConfig) -> None:
@@ -148,6 +172,8 @@ def _validation(task: TrainingTask, prepared: Prepared, config: TrainConfig) -> 
         return ValidationRows((), ())
     rows = list(zip(task.requests("validation", prepared.lm, prepared.chat), gold, strict=True))
     chosen = draw(rows, min(len(rows), config.validation.rows), config.seed, f"{task.name} validation")
+    texts = ["".join(one.args) for requests, _ in chosen for one in requests]
+    check_tokens(prepared.lm, prepared.encode(texts) if may_lack_embeddings(prepared.lm) else [], config.model)
     return ValidationRows([requests for requests, _ in chosen], [gold for _, gold in chosen])
 
 
@@ -172,10 +198,11 @@ def _limit(config: TrainConfig, lm: Any) -> int:
     return min(config.max_length, lm.positions or config.max_length)
 
 
-def _refuse_unseen(tasks: Sequence[TrainingTask], config: TrainConfig) -> None:
-    unseen = [task.name for task in tasks if task.seen is False]
-    if unseen and not config.allow_unseen:
-        raise FinError(
-            f"tasks: {', '.join(unseen)}: marked as unseen: they are there to show what training on others does to "
-            "them; to train on them all the same: allow_unseen: true (it will stand in the record)"
+def _limit_in_words(config: TrainConfig, lm: PromptLM) -> str:
+    """What keeps longer examples out, and what to do about it."""
+    if lm.positions and lm.positions < config.max_length:
+        return (
+            f"the model has {lm.positions} positions, and a larger max_length (now {config.max_length}) adds none: "
+            "use a model of longer texts"
         )
+    return f"raise max_length (now {config.max_length})"

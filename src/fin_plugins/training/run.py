@@ -5,12 +5,15 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.errors import FinError
+from fin_plugins.file_lock import FILE as LOCK
+from fin_plugins.file_lock import exclusive
 from fin_plugins.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RUN = "run.json"
+_DONE = "train.json"
 # What a finished run may differ in and still be the run that is asked for.
 _NO_PART = ("output", "merge")
 
@@ -64,23 +68,54 @@ def train(config: TrainConfig, name: str, *, fresh: bool = False) -> TrainResult
     path = models.model_path(config.model)
     models.check_method(config, path)
     folder = Path(config.output or Path("results") / "train" / name)
-    if fresh and state.is_main_process:
-        _clear(folder)
-    _say("reading and rendering the rows")
-    prepared = prepare(config, path)
-    _describe(prepared, config)
-    claim(folder, _identity(config, path, prepared), write=state.is_main_process)
-    state.wait_for_everyone()
-    if not (folder / "train.json").is_file():
-        fit(config, name, path, prepared, folder)
-    else:
-        _say(f"{folder} holds this run, finished; --fresh trains anew")
-    wanted = config.merge and config.method != "full"
-    # Of many processes one merges: the others would write into the same folder.
-    merged = _merged(config, path, folder) if wanted and state.is_main_process else None
-    state.wait_for_everyone()
-    record = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    # Of many processes one locks, clears and merges: the others would write into the same folder.
+    with _alone(folder) if state.is_main_process else nullcontext():
+        if state.is_main_process:
+            _clear(folder) if fresh else _tidy(folder)
+        _say("reading and rendering the rows")
+        prepared = prepare(config, path)
+        _describe(prepared, config)
+        claim(folder, _identity(config, path, prepared), write=state.is_main_process)
+        state.wait_for_everyone()
+        if not (folder / _DONE).is_file():
+            fit(config, name, path, prepared, folder)
+        else:
+            _say(f"{folder} holds this run, finished; --fresh trains anew")
+        wanted = config.merge and config.method != "full"
+        merged = _merged(config, path, folder) if wanted and state.is_main_process else None
+        state.wait_for_everyone()
+    record = json.loads((folder / _DONE).read_text(encoding="utf-8"))
     return TrainResult(folder, record, merged, path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only `fin train` on a folder; where nothing is to be written, in a finished run's, anybody may be.
+
+    Raises:
+        FinError: another one is at work there, or the folder cannot be written.
+    """
+    if (folder / _DONE).is_file() and not os.access(folder, os.W_OK):
+        yield
+        return
+    made = not folder.exists()
+    try:
+        with exclusive(folder, "fin train"):
+            yield
+    finally:
+        if made:  # and nothing was written: the rows could not be read
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed run left half-written, and the checkpoints of a finished one, killed before it did so."""
+    from fin_plugins.training.ledger import CHECKPOINTS
+
+    for part in folder.glob(".*.part"):
+        part.unlink()
+    if (folder / _DONE).is_file():
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> None:
@@ -127,16 +162,16 @@ def _identity(config: TrainConfig, path: str, prepared: "Prepared") -> dict[str,
 
 
 def _clear(folder: Path) -> None:
-    """Remove a run's files; a folder that holds anything else is left alone.
+    """Remove a run's files, in a folder that is locked; one that holds anything else is left alone.
 
     Raises:
         FinError: the folder is not one of a run.
     """
-    if not folder.exists():
-        return
-    if not (folder / _RUN).is_file() and any(folder.iterdir()):
+    there = [file for file in folder.iterdir() if file.name != LOCK]  # the lock is held now, and stays
+    if there and not (folder / _RUN).is_file():
         raise FinError(f"--fresh: {folder} is not the folder of a training run: remove it yourself, if you mean it")
-    shutil.rmtree(folder)
+    for file in sorted(there, key=lambda file: file.name == _RUN):  # last, so that a kill leaves a run's folder
+        shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink()
 
 
 def _describe(prepared: "Prepared", config: TrainConfig) -> None:
@@ -152,16 +187,17 @@ def _describe(prepared: "Prepared", config: TrainConfig) -> None:
 
 def _merged(config: TrainConfig, path: str, folder: Path) -> Path:
     from fin_plugins.data import trained_rows
-    from fin_plugins.training.export import merge
+    from fin_plugins.training.disk import disk_full_in_words
+    from fin_plugins.training.export import base_size, merge
     from fin_plugins.training.report.record import write_text
 
     merged = folder / "merged"
     if not (merged / "config.json").is_file():
         _say(f"merging in float32 into {merged}")
-        merge(path, folder, merged, trust_remote_code=config.trust_remote_code)
-        write_text(
-            merged / trained_rows.FILE, trained_rows.trained_rows_text(trained_rows.known_rows(folder, Path(path)))
-        )
+        with disk_full_in_words(folder, lambda: base_size(path)):
+            merge(path, folder, merged, trust_remote_code=config.trust_remote_code)
+            rows = trained_rows.known_rows(folder, Path(path))
+            write_text(merged / trained_rows.FILE, trained_rows.trained_rows_text(rows))
     return merged
 
 

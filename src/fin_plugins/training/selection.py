@@ -51,6 +51,10 @@ class EarlyStop(TrainerCallback):
         """Stop after `patience` validations without a better one."""
         self._key, self._patience = f"eval_{metric}", patience
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop after one step where a run was killed between stopping early and its end: no validation is added."""
+        self.on_evaluate(args, state, control)
+
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop, if it is time to; the base model's own validation does not count."""
         curve = [entry[self._key] for entry in state.log_history if self._key in entry and entry["step"]]

@@ -10,8 +10,7 @@ from fin_plugins.training.model import device, dtype_of
 
 
 def sft_config(config: TrainConfig, work: Path, *, validated: bool, resuming: bool) -> SFTConfig:
-    """TRL's configuration for a training file in which nothing is `auto` any more."""
-    every = 1 / (config.checkpoints_per_epoch * max(config.epochs, 1 / config.checkpoints_per_epoch))
+    """TRL's configuration for a training file in which nothing is `auto` any more; `steps.set_steps` completes it."""
     return SFTConfig(
         output_dir=str(work),
         per_device_train_batch_size=config.batch_size,
@@ -20,7 +19,6 @@ def sft_config(config: TrainConfig, work: Path, *, validated: bool, resuming: bo
         max_steps=config.max_steps or -1,
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.scheduler,
-        warmup_steps=config.warmup_ratio,
         optim=config.optimizer,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
@@ -39,10 +37,9 @@ def sft_config(config: TrainConfig, work: Path, *, validated: bool, resuming: bo
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        save_steps=every,
-        save_total_limit=1,
+        save_steps=1,
         eval_strategy="steps" if validated else "no",
-        eval_steps=every if validated else None,
+        eval_steps=1 if validated else None,
         eval_on_start=validated and not resuming,
         load_best_model_at_end=validated,
         metric_for_best_model=config.validation.metric if validated and config.validation else None,

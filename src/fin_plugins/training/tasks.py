@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fin_plugins.data import guard
 from fin_plugins.errors import FinError
 from fin_plugins.locations import task_folder
+from fin_plugins.training.files.task_rules import no_label, no_train_rows
 from fin_plugins.training.quiet import quiet
 
 if TYPE_CHECKING:
@@ -189,10 +190,8 @@ def _checked(task: "ConfigurableTask") -> TrainingTask:
     for split in test:
         del task.dataset[split]
     if task.OUTPUT_TYPE != "multiple_choice":
-        twin = name.removesuffix("_gen")
-        hint = f": train on {twin}, whose prompt is the same" if twin != name else ""
-        raise FinError(f"tasks: {name} is no multiple-choice task, so it has no label to train on{hint}")
+        raise FinError(f"tasks: {no_label(name)}")
     training = TrainingTask(name, task)
     if not training.documents("training"):
-        raise FinError(f"tasks: {name} has no train rows")
+        raise FinError(f"tasks: {no_train_rows(name)}")
     return training

@@ -12,20 +12,22 @@ from fin_plugins.errors import FinError
 from fin_plugins.scoring.attention_mask import as_mask, mask_dtype
 from fin_plugins.training.examples import IGNORED
 from fin_plugins.training.ledger import Ledger
+from fin_plugins.training.steps import start_above_zero
 
 Validate = Callable[[], dict[str, float]]
 
 
 class Trainer(SFTTrainer):
-    """As `SFTTrainer`; three things differ.
+    """as `SFTTrainer`; four things differ.
 
     With few labels the vocabulary is computed at the positions whose next token the loss counts, not at all of them
     (on a CPU TRL computes all). The loss is the language model's and nothing else, in training and in the log. And
     `evaluate` asks `validation` instead of computing a loss, so that transformers' own selection of the best
-    checkpoint and early stopping work on the real metric.
+    checkpoint and early stopping work on the real metric. And the first step of a warm-up trains.
     """
 
     control: Any
+    lr_scheduler: Any
 
     def __init__(
         self, *arguments: Any, validation: Validate | None, few_labels: bool, ledger: Ledger, **settings: Any
@@ -87,6 +89,15 @@ class Trainer(SFTTrainer):
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """As `SFTTrainer`'s, with a warm-up that starts above 0."""
+        made = self.lr_scheduler is not None
+        schedule = super().create_scheduler(num_training_steps, optimizer)
+        warm_up = self.args.get_warmup_steps(num_training_steps)
+        if warm_up and not made:
+            self.lr_scheduler = schedule = start_above_zero(schedule, warm_up)
+        return schedule
 
     def _check(self, loss: torch.Tensor) -> None:
         if not math.isfinite(loss.item()):

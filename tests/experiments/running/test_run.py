@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fin_plugins import file_lock
 from fin_plugins.errors import FinError
 from fin_plugins.experiments.config import Resources
-from fin_plugins.experiments.running import lock, prepare, record, snakemake
+from fin_plugins.experiments.running import prepare, record, snakemake
 from fin_plugins.experiments.running.run import run_plan
 from fin_plugins.experiments.running.snakemake import Limits
 from fin_plugins.experiments.running.told import failures
@@ -81,9 +82,12 @@ def test_what_does_not_need_a_failed_step_goes_on(tmp_path: Path, capsys: pytest
 
 
 def test_two_runs_at_once_on_one_folder_are_refused(tmp_path: Path) -> None:
-    with lock.alone(tmp_path), pytest.raises(FinError, match=r"another `fin run` works there .process"):
+    with (
+        file_lock.exclusive(tmp_path, "fin run"),
+        pytest.raises(FinError, match=r"another `fin run` works there .process"),
+    ):
         run_plan(two(tmp_path), limits=HERE)
-    with lock.alone(tmp_path):
+    with file_lock.exclusive(tmp_path, "fin run"):
         pass  # nothing is left to be cleared away
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fin_plugins import file_lock
 from fin_plugins.experiments.config import Resources
-from fin_plugins.experiments.running import gpus, lock, state
+from fin_plugins.experiments.running import gpus, state
 from fin_plugins.experiments.running.step import run_step
 from fin_plugins.experiments.steps import Plan, Step, read_plan
 from tests.experiments.running.plans import KEY, ran, step
@@ -130,7 +131,7 @@ def test_a_killed_step_takes_its_command_along(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     wait_until(lambda: not alive(group))
-    assert lock.take(tmp_path / "running" / f".one-{KEY}.lock") is not None
+    assert file_lock.try_lock(tmp_path / "running" / f".one-{KEY}.lock") is not None
 
 
 def test_devices_are_each_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_how_and_cost_hold_the_figures() -> None:
     how = dict(table_rows(html, "How")[1:])
     assert how["Method"] == "LoRA: rank 4, alpha 32, dropout 0, on q, v"
     assert how["Trained parameters"] == "4,884,480 of 139,400,000 (3.50%)"
-    assert how["Learning rate"] == "0.0002, cosine, warm-up over 5.0% of the steps"
+    assert how["Learning rate"] == "0.0002, cosine, 22 steps of warm-up"
     assert how["Seed"] == "42"
     cost = dict(table_rows(html, "What it cost")[1:])
     assert cost["Time"].startswith("0:12:00 ")
@@ -250,3 +250,14 @@ def test_a_value_the_template_lacks_is_an_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(card, "_TEMPLATE", tmp_path / "t.jinja")
     with pytest.raises(jinja2.UndefinedError, match="no_such_value"):
         model_card(record())
+
+
+@pytest.mark.parametrize("changes", [{"scheduler": "constant"}, {"warmup_ratio": 0.001}, {"warmup_ratio": 0}])
+def test_no_warm_up_is_claimed_where_there_was_none(changes: dict[str, Any]) -> None:
+    html = rendered(record(config=config(**changes)))
+    assert "no warm-up" in html and "of warm-up" not in html
+
+
+def test_an_early_stop_is_said() -> None:
+    assert "450 steps; stopped early, of 900" in rendered(record(planned_steps=900))
+    assert "stopped early" not in rendered(record(planned_steps=450))

@@ -7,12 +7,17 @@ from fin_plugins.model_check import MISSING, UNKNOWN
 from fin_plugins.yaml_file import Problem, Problems
 
 
-def training(file: TaskFile) -> Iterator[Finding]:
-    """Everything that `fin train` would stop at before it loads anything."""
+def training(file: TaskFile, *, rows: bool = False) -> Iterator[Finding]:
+    """Everything that `fin train` would stop at before it loads a model.
+
+    Args:
+        file: the training file.
+        rows: look at the rows of its tasks, too.
+    """
     from fin_plugins.training.files.read import read_config
 
     try:
-        read_config(str(file.path))
+        read_config(str(file.path), depth="rows" if rows else "tasks")
     except Problems as error:
         for problem in error.problems:
             if problem.what is None:  # what is wrong with the YAML itself is known by now

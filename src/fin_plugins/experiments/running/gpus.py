@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from fin_plugins.experiments.running import lock
+from fin_plugins import file_lock
 
 SHARED_OUT = "FIN_RUN_GPUS"
 """Variable by which `fin run` tells its steps which devices it may share out; not there on a cluster, which does."""
@@ -50,7 +50,11 @@ def taken(count: int, folder: Path | None = None) -> Iterator[tuple[dict[str, st
         held: dict[str, int] = {}
         while len(held) < count:
             for device in known:
-                if len(held) < count and device not in held and (descriptor := lock.take(folder / f"{device}.lock")):
+                if (
+                    len(held) < count
+                    and device not in held
+                    and (descriptor := file_lock.try_lock(folder / f"{device}.lock"))
+                ):
                     stack.callback(os.close, descriptor)
                     held[device] = descriptor
             if len(held) < count:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from fin_plugins import file_lock
 from fin_plugins.errors import FinError
-from fin_plugins.experiments.running import lock, state
+from fin_plugins.experiments.running import state
 from fin_plugins.experiments.running.progress import Bar, Lines, Watch, shown
 from fin_plugins.experiments.running.snakemake import LOG, Engine, Limits, check_installed, command_line
 from fin_plugins.experiments.steps import Plan
@@ -64,7 +65,7 @@ def run_plan(
         return Outcome({}, (), 0)
     check_installed()
     with ExitStack() as stack:
-        stack.enter_context(lock.alone(plan.work))
+        stack.enter_context(file_lock.exclusive(plan.work, "fin run"))
         _clear(plan)
         plan.write()
         watch = Watch(plan, seconds or {}, limits.cores if limits else _most_cores(plan))

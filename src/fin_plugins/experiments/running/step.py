@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fin_plugins import file_lock
 from fin_plugins.errors import FinError
-from fin_plugins.experiments.running import gpus, lock, state
+from fin_plugins.experiments.running import gpus, state
 from fin_plugins.experiments.running.command import Running, Spent
 from fin_plugins.experiments.running.marker import contents
 from fin_plugins.experiments.steps import Plan, Step, read_plan
@@ -29,7 +30,7 @@ def run_step(plan: Plan, step: Step) -> int:
     Returns:
         Exit status: 0 where the step is done.
     """
-    with lock.waited_for(plan.work / "running" / f".{step.name}-{step.key}.lock") as held:
+    with file_lock.blocking(plan.work / "running" / f".{step.name}-{step.key}.lock") as held:
         if plan.done(step):
             return 0
         with gpus.taken(step.resources.gpus) as (variables, devices):

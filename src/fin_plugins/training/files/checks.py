@@ -1,19 +1,47 @@
 """What a training file may get wrong beyond its form: names of tasks, and files that are not there."""
 
-import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fin_plugins.locations import task_folder
 from fin_plugins.model_check import Finding, hint
 from fin_plugins.shipped import is_file, is_folder
+from fin_plugins.training.files import task_rules
 from fin_plugins.yaml_nodes import Key
 
-_NAME = re.compile(r"^(?:task|group):[ \t]*([\w.-]+)[ \t]*$", re.MULTILINE)
 _YAML = (".yaml", ".yml")
 _ROWS = (".json", ".jsonl")
+
+
+Depth = Literal["names", "tasks", "rows"]
+"""How far to look: whether what is named is there; whether its tasks can be trained on; and at their rows."""
+
+
+def check_tasks(data: dict[str, Any], depth: Depth) -> list[Finding]:
+    """Why tasks that the data names cannot be trained on, as far as it can be known without running anything.
+
+    Args:
+        data: of a training file, of any form.
+        depth: `tasks` or `rows`; `names` finds nothing.
+    """
+    if depth == "names":
+        return []
+    allowed = data.get("allow_unseen") is True
+    return [
+        (key, message)
+        for key, name in _tasks(data)
+        if (file := task_file(name)) is not None
+        for message in task_rules.problems(file, allowed, depth == "rows")
+    ]
+
+
+def task_file(name: str) -> Path | None:
+    """The file of a task of ours, or of one named by its path; None for lm-eval's own, and where there is none."""
+    if is_file(name) and _is_path(name, _YAML):
+        return Path(name)
+    return our_tasks().get(name)
 
 
 def check_names(data: dict[str, Any]) -> list[Finding]:
@@ -37,10 +65,10 @@ def check_names(data: dict[str, Any]) -> list[Finding]:
 
 
 @cache
-def our_tasks() -> frozenset[str]:
-    """The tasks and groups of the task folder, read without lm-eval, which takes seconds to import."""
+def our_tasks() -> dict[str, Path]:
+    """The tasks and groups of the task folder with their files, read without lm-eval, which takes seconds to import."""
     files = task_folder().rglob("*.yaml")
-    return frozenset(name for file in files for name in _NAME.findall(file.read_text(encoding="utf-8")))
+    return {name: file for file in files for name in task_rules.NAME.findall(file.read_text(encoding="utf-8"))}
 
 
 @cache

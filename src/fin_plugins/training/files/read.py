@@ -9,7 +9,7 @@ from fin_plugins.model_check import check
 from fin_plugins.shipped import config_name
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.files import overrides as changing
-from fin_plugins.training.files.checks import check_names
+from fin_plugins.training.files.checks import Depth, check_names, check_tasks
 from fin_plugins.training.files.overrides import Override
 from fin_plugins.training.files.shipped import find
 from fin_plugins.yaml_file import Problems, dotted, read_yaml
@@ -37,13 +37,16 @@ class Configured:
         return self.config.model_dump(mode="json")
 
 
-def read_config(name_or_path: str, settings: Sequence[str] = (), flags: Sequence[Override] = ()) -> Configured:
+def read_config(
+    name_or_path: str, settings: Sequence[str] = (), flags: Sequence[Override] = (), depth: Depth = "names"
+) -> Configured:
     """Read a training file.
 
     Args:
         name_or_path: a file, or the name of a shipped one.
         settings: changes as typed behind `--set`, `a.b=value`; a later one wins.
         flags: changes by other flags; they win over settings.
+        depth: how far its tasks are looked at.
 
     Raises:
         FinError: there is no such file, or it cannot be read.
@@ -54,7 +57,7 @@ def read_config(name_or_path: str, settings: Sequence[str] = (), flags: Sequence
     changes, wrong = changing.change(file.data, [*settings, *flags])
     problems = [*file.problems, *wrong]
     config, findings = check(TrainConfig, file.data, _STAND_INS)
-    for key, message in [*findings, *check_names(file.data)]:
+    for key, message in [*findings, *check_names(file.data), *check_tasks(file.data, depth)]:
         # A value that could not be read is None here: that much has been said.
         if not any(f"{dotted(key)}.".startswith(f"{problem.key}.") for problem in file.problems if problem.key):
             problems.append(changing.placed(key, message, file, changes))

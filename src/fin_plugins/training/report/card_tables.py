@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from fin_plugins.training.report.record import Record
+from fin_plugins.training.steps import warm_up_steps
 
 _METHODS = {
     "lora": "LoRA",
@@ -37,16 +38,15 @@ def duration(seconds: float) -> str:
 def _how(record: Record) -> Rows:
     config = record.config
     share = record.trainable_parameters / max(record.total_parameters, 1)
-    warm_up = f"warm-up over {config['warmup_ratio']:.1%} of the steps"
     return [
         ("Method", _method(record)),
         ("Trained parameters", f"{record.trainable_parameters:,} of {record.total_parameters:,} ({share:.2%})"),
-        ("Learning rate", f"{config['learning_rate']:g}, {config['scheduler']}, {warm_up}"),
+        ("Learning rate", f"{config['learning_rate']:g}, {config['scheduler']}, {_warm_up(record)}"),
         ("Optimizer", f"{config['optimizer']}, weight decay {config['weight_decay']:g}, gradients clipped at "
                       f"{config['max_grad_norm']:g}"),
         ("Batch", f"{config['batch_size']} a device and micro-step; micro-steps a step: "
                   f"{config['gradient_accumulation']}; {config['batching']}"),
-        ("Length", f"{record.steps:,} steps, of {_planned(config)}"),
+        ("Length", _length(record)),
         ("Seed", str(record.seed)),
     ]  # fmt: skip
 
@@ -71,9 +71,17 @@ def _method(record: Record) -> str:
     return f"{method}: rank {lora['r']}, alpha {lora['alpha']}, dropout {lora['dropout']:g}, on {where}"
 
 
-def _planned(config: dict[str, Any]) -> str:
+def _warm_up(record: Record) -> str:
+    total = record.planned_steps or record.steps
+    steps = warm_up_steps(record.config["scheduler"], record.config["warmup_ratio"], total)
+    return f"{steps:,} steps of warm-up" if steps > 1 else "one step of warm-up" if steps else "no warm-up"
+
+
+def _length(record: Record) -> str:
+    config = record.config
     limit = f" (at most {config['max_steps']:,} steps)" if config["max_steps"] else ""
-    return f"{config['epochs']:g} epochs planned{limit}"
+    early = f"; stopped early, of {record.planned_steps:,}" if (record.planned_steps or 0) > record.steps else ""
+    return f"{record.steps:,} steps{early}; {config['epochs']:g} epochs planned{limit}"
 
 
 def _time(record: Record) -> Rows:

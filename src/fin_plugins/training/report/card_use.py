@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+from fin_plugins.training.report.evaluation_command import adapter_name
 from fin_plugins.training.report.markdown import code, line
 from fin_plugins.training.report.record import Record
 
@@ -51,7 +52,7 @@ def _base_argument(record: Record) -> str:
 
 
 def _command(record: Record, base: str) -> str:
-    name = re.sub(r"[^\w.-]+", "-", line(record.name), flags=re.ASCII).strip("-.") or "trained"
+    name = adapter_name(line(Path(record.config["output"] or "").name or record.name))
     # vLLM serves no DoRA.
     engine = "fin_hf" if record.method == "dora" else "fin_vllm"
     model = f"--model {engine} --model_args pretrained={'PATH' if record.method == 'full' else base}"

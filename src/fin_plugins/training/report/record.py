@@ -102,6 +102,8 @@ class Record:
         trainable_parameters: numbers that training could change.
         total_parameters: all of the model's, the adapter's included.
         steps: optimizer steps done.
+        planned_steps: optimizer steps that would have been done without early stopping; None in a record of fin-plugins
+            before it was kept.
         examples_seen: examples that went through training, each time it did.
         tokens_seen: their tokens, without padding; a shared prompt counts for every example that has it.
         tokens_computed: positions that were really put through the model, padding included.
@@ -147,6 +149,7 @@ class Record:
     keep_leaks: bool
     leaks_unchecked: list[str]
     command_line: list[str]
+    planned_steps: int | None = None
 
     @property
     def tokens_per_second(self) -> float | None:

@@ -51,6 +51,7 @@ def _record(
         trainable_parameters=sum(size for size, trained in sizes if trained),
         total_parameters=sum(size for size, _ in sizes),
         steps=state.global_step,
+        planned_steps=state.max_steps,
         examples_seen=ledger.examples,
         tokens_seen=ledger.tokens,
         tokens_computed=ledger.computed,
