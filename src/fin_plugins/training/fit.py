@@ -62,6 +62,7 @@ def fit(config: TrainConfig, name: str, path: str, prepared: Prepared, folder: P
         PartialState().wait_for_everyone()
         checkpoint, ledger = last_whole(work) or (None, Ledger())
         build = partial(_trainer, model=model, prepared=prepared, tokens=tokens, work=work, ledger=ledger)
+        check_padding(prepared.lm, config.batching, config.model)
         config, trainer = build_checked(
             _resolved(config, prepared), base_of(model), tokens, partial(build, resuming=checkpoint is not None)
         )

@@ -18,7 +18,7 @@ Validate = Callable[[], dict[str, float]]
 
 
 class Trainer(SFTTrainer):
-    """as `SFTTrainer`; four things differ.
+    """As `SFTTrainer`; four things differ.
 
     With few labels the vocabulary is computed at the positions whose next token the loss counts, not at all of them
     (on a CPU TRL computes all). The loss is the language model's and nothing else, in training and in the log. And
