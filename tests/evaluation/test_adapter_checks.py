@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fin_plugins.errors import FinError
-from fin_plugins.evaluation.adapter_checks import check_adapters
+from fin_plugins.evaluation.adapter_checks import check_adapters, check_attachment
 from fin_plugins.evaluation.probe import TEXT, ask, distance, engine_dtype, probe_tokens
 from fin_plugins.evaluation.reference import Reference, references
 from fin_plugins.scoring.adapters import Adapter, read_adapter
@@ -212,3 +212,17 @@ def test_probe_fits_a_small_context_and_its_labels_have_tokens(demo_model_path: 
 
     tokenizer = AutoTokenizer.from_pretrained(demo_model_path)
     assert 60 <= len(tokenizer.encode(TEXT)) <= 100
+
+
+def test_what_scores_is_what_was_checked(engine: Callable[..., FinHF], adapters: dict[str, Adapter]) -> None:
+    lm = engine()
+    checked = check_adapters(lm, [adapters["strong"], adapters["other"]])
+    for name in ("other", None, "strong"):
+        used = adapters[name] if name else None
+        lm.use_adapter(used)
+        check_attachment(lm, used, checked[name])
+    for module in lm._model.modules():
+        if hasattr(module, "scale_layer"):
+            module.scale_layer(0.5)
+    with pytest.raises(FinError, match="adapter strong answers the probe otherwise"):
+        check_attachment(lm, adapters["strong"], checked["strong"])

@@ -1,8 +1,11 @@
 """Progress of `fin eval`, in a log and on a terminal."""
 
+import fcntl
 import os
 import pty
+import struct
 import sys
+import termios
 
 import pytest
 
@@ -28,6 +31,8 @@ def test_a_log_is_not_flooded(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_terminal_gets_a_bar_with_the_first_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = pty.openpty()
+    os.set_blocking(reader, False)
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     with os.fdopen(writer, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
         with document_progress("none", documents=4, requests=4):
