@@ -44,7 +44,7 @@ def open_file(path: Path) -> BinaryIO:
     except OSError as error:
         raise UnreadableFile(path, f"cannot be opened ({error.strerror})") from error
     except ValueError as error:  # a NUL in the name
-        raise UnreadableFile(path, f"no file's name ({error})") from error
+        raise UnreadableFile(path, f"not a file name ({error})") from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

@@ -107,4 +107,4 @@ def test_fin_train_takes_its_path(folder: Path, tiny_models: dict[str, Path], tm
     record = json.loads((tmp_path / "adapter" / "train.json").read_text())
     (task,) = record["tasks"]
     assert (task["task"], task["seen"], task["licence"], task["origin"]) == ("mine", True, "CC0-1.0", "real")
-    assert task["available"] == 28 and set(task["rows_hash"]) == SPLITS
+    assert task["available"] == 25 and set(task["rows_hash"]) == SPLITS

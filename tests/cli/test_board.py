@@ -117,7 +117,8 @@ def test_what_is_misspelt_is_said_before_anything_is_written(results: Path, tmp_
     assert "did you mean fin_fomc?" in message(results, "--out", out, "--unseen", "fin_fmoc")
     assert "did you mean model-001?" in message("card", "model-01", results)
     assert "no model of that path or name was read" in message(results, "--out", out, "--name", "nobody=x")
-    assert "exprot: no such file or folder (did you mean export?)" in message("exprot", results, "--out", out)
+    misspelt = typed("exprot", results, "--out", out)
+    assert misspelt.exit_code == 2 and "did you mean export?" in misspelt.stderr
     (tmp_path / "file").touch()
     assert "file: is a file: name a folder" in message(results, "--out", tmp_path / "file")
     assert not out.exists()

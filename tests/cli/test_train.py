@@ -71,9 +71,7 @@ def test_training_gets_the_configuration(runs: list[Any]) -> None:
     assert done.exit_code == 0 and "a library speaks" in done.stdout
     assert (config.seed, config.output, config.merge, name, fresh) == (7, "out", False, "single_fomc", True)
     assert "kept: step 300, macro_f1 0.710 on validation rows; untrained 0.250" in done.stdout
-    asked = (
-        "fin eval --model fin_hf --model_args pretrained=org/base-1B --adapter single_fomc=out --tasks fin_fpb,fin_fiqa"
-    )
+    asked = "fin eval --model fin_hf --model_args pretrained=org/base-1B --adapter out=out --tasks fin_fpb,fin_fiqa"
     assert asked in done.stdout
 
 

@@ -38,7 +38,11 @@ def test_every_step_once_after_what_it_needs(world: World) -> None:
 
 
 def test_a_training_is_as_the_experiment_has_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.said["training"]["multi"]["set"] |= {"epochs": 3, "tasks": [{"task": str(world.task("letters")), "cap": 7}]}
+    world.said["training"]["multi"]["set"] |= {
+        "epochs": 3,
+        "allow_unseen": True,
+        "tasks": [{"task": str(world.task("letters")), "cap": 7}],
+    }
     world.said["models"] = {"m": {"model": str(world.model), "settings": {"max_length": 64}}}
     plan = world.plan(rows={"train": 11}, seeds=[5])
     monkeypatch.chdir(world.root)
