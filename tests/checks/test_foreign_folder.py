@@ -112,3 +112,10 @@ def test_a_module_that_python_cannot_read(folder: Path, source: str) -> None:
     Path("mine_news.yaml").write_text(GOOD.replace("choices\n", "!function tools.choices\n", 1), encoding="utf-8")
     done = run("task", "check", "--no-rows", "--format", "json", "mine_news.yaml")
     assert {one["code"] for one in json.loads(done.stdout)["findings"]} == {"F04"}
+
+
+def test_a_million_brackets_are_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deep.yaml").write_text("x: " + "[" * 1_000_000)
+    done = CliRunner().invoke(fin, ["task", "check", "deep.yaml"])
+    assert done.exit_code == 1 and "nested deeper" in done.stdout

@@ -62,7 +62,7 @@ def require(frame: "pd.DataFrame", column: str, flag: str) -> "pd.Series[str]":
     within = next((str(name) for name in frame.columns if str(name).startswith(f"{column}.")), None)
     if within is not None:
         raise FinError(f"{flag} {column}: holds objects: name what is inside, as in {flag} {shlex.quote(within)}")
-    there = ", ".join(map(str, frame.columns))
+    there = ", ".join(shlex.quote(str(name)) for name in frame.columns)
     raise FinError(f"{flag} {column}: no such column{hint(column, frame.columns)}; there are {there}")
 
 

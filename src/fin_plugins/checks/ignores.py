@@ -10,6 +10,7 @@ import yaml
 from fin_plugins.checks.model import Finding
 from fin_plugins.foreign_files import UnreadableFile, open_file
 from fin_plugins.yaml_file import MAX_BYTES
+from fin_plugins.yaml_nodes import MAX_DEPTH
 
 _COMMENT = re.compile(r"(?:^|\s)#\s*fin:\s*ignore\b[\s:]*(?P<codes>[^#]*)")
 _CODE = re.compile(r"[A-Z]\d\d")
@@ -24,6 +25,15 @@ class Ignore(NamedTuple):
     code: str
     whole: bool
     """Whether it stands above the first key, and so is about the whole file."""
+
+
+_STARTS = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_ENDS = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 
 def kept(
@@ -78,9 +88,12 @@ def _ignores(file: Path) -> Iterator[Ignore]:
 
 def _scalars(text: str) -> tuple[int, set[int]]:
     """The line of the first key, and the lines that stand wholly inside a text of several lines."""
-    first, inside = text.count("\n") + 2, set[int]()
+    first, inside, depth = text.count("\n") + 2, set[int](), 0
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)
+            if depth > MAX_DEPTH:  # PyYAML's time grows with the square of it; the file has a finding of its own
+                break
             if isinstance(token, yaml.ScalarToken):
                 first = min(first, token.start_mark.line + 1)
                 last = token.end_mark.line + (1 if token.style in ("'", '"') else 0)

@@ -5,7 +5,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +209,8 @@ def _lm_eval_settings(arguments: list[str]) -> Any:
         from lm_eval.config.evaluate_config import EvaluatorConfig
 
         try:
-            return EvaluatorConfig.from_cli(namespace)
+            with redirect_stdout(StringIO()):  # it prints itself where a configuration file is used
+                return EvaluatorConfig.from_cli(namespace)
         except (ValueError, TypeError) as error:
             raise FinError(f"{str(error).splitlines()[0]} (lm-eval's own check of its arguments)") from error
 

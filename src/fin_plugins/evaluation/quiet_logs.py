@@ -18,6 +18,7 @@ QUIET_ENVIRONMENT = {
 _NOISE = (
     "Custom kwargs can be passed to `--metadata`",  # once per task with rows of its own
     "appears to be an instruct or chat variant",  # by the model's name; `fin eval` looks at the tokenizer instead
+    "--limit SHOULD ONLY BE USED FOR TESTING",  # the result file and the board say which rows were scored
 )
 
 

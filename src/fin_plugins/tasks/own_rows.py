@@ -180,7 +180,7 @@ def _columns(rows: OwnRows, frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
     found = {ours: column(frame, theirs) for ours, theirs in named.items()}
     missing = next((named[ours] for ours, cells in found.items() if cells is None), missing)
     if missing is not None:
-        listed = ", ".join(map(str, frame.columns))
+        listed = ", ".join(repr(str(one)) if "," in str(one) else str(one) for one in frame.columns)
         raise FinError(f"{name}: no column {missing!r}{hint(missing, frame.columns)}; there are {listed}")
     return pd.DataFrame({**found, **{one: frame[one] for one in columns.also}})
 
@@ -280,7 +280,10 @@ def _filled(rows: OwnRows, splits: "Frames", whole: "pd.DataFrame", name: str) -
         )
     wanted = " and ".join(split for split in ("test", "validation") if split in splits)
     counted = f"{texts} different texts" if len(whole) != texts else f"{texts} rows with a text"
-    raise FinError(f"{name}: {counted} are too few to cut off {wanted}")
+    raise FinError(
+        f"{name}: {counted} are too few to cut off {wanted}: add rows, or test on all of them with "
+        "`splits: {test: 1}` (`fin task new --test 1`)"
+    )
 
 
 def _ordered(rows: OwnRows, split: str, frame: "pd.DataFrame") -> "pd.DataFrame":
