@@ -156,6 +156,11 @@ def test_equal_products_of_other_factors_are_the_same_change(base: Path, tmp_pat
     scaled = changed("scaled", lambda key, value: value * (2.5 if "lora_A" in key else 0.4))
     turned = changed("turned", lambda key, value: value.flip(0) if "lora_A" in key else value.flip(1))
     assert same_change(one, scaled) and same_change(scaled, one) and same_change(one, turned)
+    file = shutil.copytree(tmp_path / "one", tmp_path / "with_base") / "adapter_model.safetensors"
+    saved = load_file(file)
+    base_copy = {"base_model.model.lm_head.base_layer.weight": next(iter(saved.values())).clone()}
+    save_file(saved | base_copy, file)  # as PEFT does beside LoRA on the head
+    assert same_change(one, read_adapter("with_base", file.parent))
     near = changed("near", lambda key, value: value * (1 + 1e-4) if "layers.1" in key and "lora_B" in key else value)
     assert not same_change(one, near)
     assert not same_change(one, changed("mixed", lambda key, value: value.flip(0)))

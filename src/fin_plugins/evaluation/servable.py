@@ -126,7 +126,11 @@ def same_change(first: Adapter, second: Adapter) -> bool:
     """
     if read_config(first.name, first.path) != read_config(second.name, second.path):
         return False
-    ours, theirs = (dict(tensors(adapter)) for adapter in (first, second))
+    ours, theirs = (
+        # PEFT saves the base's own weights beside LoRA on embeddings or head, other tools do not.
+        {name: tensor for name, tensor in tensors(adapter) if ".base_layer." not in name}
+        for adapter in (first, second)
+    )
     downs = [name for name in ours if name.endswith(_DOWN)]
     if ours.keys() != theirs.keys() or len(ours) != 2 * len(downs):  # more than matrices: told apart by the file alone
         return False
