@@ -164,5 +164,7 @@ def test_equal_products_of_other_factors_are_the_same_change(base: Path, tmp_pat
     near = changed("near", lambda key, value: value * (1 + 1e-4) if "layers.1" in key and "lora_B" in key else value)
     assert not same_change(one, near)
     assert not same_change(one, changed("mixed", lambda key, value: value.flip(0)))
+    change_settings(tmp_path / "scaled", fan_in_fan_out=True)
+    assert same_change(one, scaled)
     change_settings(tmp_path / "scaled", lora_alpha=99)
     assert not same_change(one, scaled)

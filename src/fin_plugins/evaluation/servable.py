@@ -124,7 +124,10 @@ def same_change(first: Adapter, second: Adapter) -> bool:
 
     The distance of two products comes from the factors' small inner products alone, in float64.
     """
-    if read_config(first.name, first.path) != read_config(second.name, second.path):
+    settings, others = (dict(read_config(adapter.name, adapter.path)) for adapter in (first, second))
+    for config in (settings, others):
+        config.pop("fan_in_fan_out", None)  # PEFT goes by the layer's class
+    if settings != others:
         return False
     ours, theirs = (
         # PEFT saves the base's own weights beside LoRA on embeddings or head, other tools do not.
