@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # by default vLLM leaves one core idle: half of a two-core machine
     "VLLM_LOGGING_LEVEL": "WARNING",
     "LMEVAL_LOG_LEVEL": "ERROR",  # its warnings repeat for every task; its bars and tables stay
-    "TQDM_DISABLE": "1",  # hides "Building contexts"; lm-eval's bar of requests is shown all the same
+    "TQDM_DELAY": "5",  # seconds before a bar shows: hides those of short work
 }
 
 

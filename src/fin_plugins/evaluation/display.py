@@ -47,7 +47,7 @@ class _Bar:
         """Count requests that were answered."""
         if self._bar is None:
             layout = "{desc}: |{bar:20}| {n:.0f}/{total} documents, {remaining} left"
-            self._bar = tqdm(total=self._documents, desc=self._label, disable=False, leave=False, bar_format=layout)
+            self._bar = tqdm(total=self._documents, desc=self._label, delay=0, leave=False, bar_format=layout)
         self._bar.update(answered * self._documents / self._requests)
 
     def close(self) -> None:

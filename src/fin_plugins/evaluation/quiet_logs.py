@@ -9,7 +9,7 @@ from pathlib import Path
 
 QUIET_ENVIRONMENT = {
     "LMEVAL_LOG_LEVEL": "WARNING",
-    "TQDM_DISABLE": "1",  # the default of bars that do not set `disable` themselves, such as "Building contexts"
+    "TQDM_DELAY": "5",  # seconds before a bar shows; vLLM fails where bars are disabled (TQDM_DISABLE)
     "TRANSFORMERS_VERBOSITY": "error",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
