@@ -71,10 +71,11 @@ def _lm_eval() -> Finding:
     dist, folder = _installed("lm_eval"), _code("lm_eval")
     if dist is None or folder is None:
         what = f"no code: a left-over folder shadows it, or {dist.version} is broken" if dist else "not installed"
-        return "bad", what, 'pip install --force-reinstall "lm-eval>=0.4.12"'
+        return "bad", what, 'pip install --force-reinstall "lm-eval>=0.4.12,<0.4.14"'
     found = f"{dist.version}{', editable,' if _editable(dist) else ''} in {folder}"
     if not (folder / "tasks" / "_index.py").is_file():
-        return "bad", f"{found}: older than 0.4.12", 'pip install -U "lm-eval>=0.4.12"; this one needs `fin eval`'
+        remedy = 'pip install -U "lm-eval>=0.4.12,<0.4.14"; this one needs `fin eval`'
+        return "bad", f"{found}: older than 0.4.12", remedy
     return "ok", found, ""
 
 

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fin_plugins.demo.run import ENGINE_ARGUMENTS
+from fin_plugins.demo.run import engine_arguments
 from tests.conftest import ROOT, result_file
 
 METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")
 _ABORT = "terminate called without an active exception"
-VLLM_ARGUMENTS = ENGINE_ARGUMENTS["vllm"]
+VLLM_ARGUMENTS = engine_arguments("vllm")
 
 
 def lm_eval(*arguments: str, bin_folder: Path | None = None, status: int = 0, cwd: Path | str = "/", **env: str) -> str:

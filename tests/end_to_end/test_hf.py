@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fin_plugins.demo.run import engine_arguments
 from tests.conftest import samples
 from tests.end_to_end.checks import check_run, lm_eval
 
@@ -11,7 +12,7 @@ from tests.end_to_end.checks import check_run, lm_eval
 def test_card_command_on_the_real_model(tmp_path: Path, demo_model_path: Path) -> None:
     printed = lm_eval(
         *("--tasks", "fin_unseen,fin_fomc_gen", "--model", "hf"),
-        *("--model_args", f"pretrained={demo_model_path},dtype=bfloat16", "--apply_chat_template"),
+        *("--model_args", f"pretrained={demo_model_path},{engine_arguments('hf')}", "--apply_chat_template"),
         *("--batch_size", "8", "--limit", "6", "--device", "cpu", "--output_path", str(tmp_path), "--log_samples"),
         FIN_DATA="sample",
     )

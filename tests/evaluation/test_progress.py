@@ -21,7 +21,7 @@ def test_a_merge_speaks_in_its_own_name(
     typed = ["merge", "linear", "--base", str(base), *experts, "--out", str(tmp_path / "out"), "--as-adapter"]
     result = CliRunner().invoke(fin, typed)
     assert not result.exception, result.output
-    assert f"fin merge: hashing 0.0 GB of {base} (once; remembered until a file changes)\n" in result.stderr
+    assert f"fin merge: hashing 0.0 GB of {base} (remembered until a file changes)\n" in result.stderr
     assert "fin eval" not in result.stderr
 
 

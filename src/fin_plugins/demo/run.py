@@ -11,12 +11,10 @@ from pathlib import Path
 
 from fin_plugins.demo.model import demo_model
 from fin_plugins.errors import FinError
+from fin_plugins.hardware import computes_bfloat16
 
 # What a two-core machine without a GPU needs; on a GPU these are harmless.
-ENGINE_ARGUMENTS = {
-    "vllm": "dtype=bfloat16,max_model_len=2048,enforce_eager=True",
-    "hf": "dtype=bfloat16",
-}
+_ENGINE_ARGUMENTS = {"vllm": ",max_model_len=2048,enforce_eager=True", "hf": ""}
 ENVIRONMENT = {
     "FIN_DATA": "sample",
     "HF_HUB_OFFLINE": "1",
@@ -63,13 +61,18 @@ def make_board(results: Path) -> Path:
     return folder / "index.html"
 
 
+def engine_arguments(engine: str) -> str:
+    """lm-eval's `--model_args` for a small model on this machine, without `pretrained=`."""
+    return f"dtype={'bfloat16' if computes_bfloat16() else 'float32'}{_ENGINE_ARGUMENTS[engine]}"
+
+
 def lm_eval_command(engine: str, model: Path, tasks: str, output: Path) -> list[str]:
     """lm-eval's command line for an instruction model with a chat template."""
     return [
         *(sys.executable, "-m", "lm_eval"),
         *("--tasks", tasks),
         *("--model", engine),
-        *("--model_args", f"pretrained={model},{ENGINE_ARGUMENTS[engine]}"),
+        *("--model_args", f"pretrained={model},{engine_arguments(engine)}"),
         *("--batch_size", "auto" if engine == "vllm" else "8"),
         "--apply_chat_template",
         *("--output_path", str(output)),

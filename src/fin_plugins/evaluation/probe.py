@@ -117,8 +117,13 @@ def distance(one: Sequence[float], other: Sequence[float]) -> float:
 
 def engine_dtype(lm: Any) -> str:
     """The type the engine computes in: float32, float16, bfloat16; and that, the coarsest, where it cannot be told."""
+    return known_dtype(lm) or "bfloat16"
+
+
+def known_dtype(lm: Any) -> str | None:
+    """The type the engine computes in, float32, float16 or bfloat16; None where the engine does not show it."""
     model = getattr(lm, "model", None)
     engine = getattr(model, "llm_engine", None)
     dtype = engine.model_config.dtype if engine is not None else getattr(model, "dtype", None)
     name = str(dtype).removeprefix("torch.")
-    return name if name in ("float32", "float16") else "bfloat16"
+    return name if name in ("float32", "float16", "bfloat16") else None

@@ -9,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from fin_plugins.errors import FinError
+from fin_plugins.hardware import computes_bfloat16
 from fin_plugins.training.config import TrainConfig
 
 
@@ -34,13 +35,7 @@ def dtype_of(config: TrainConfig) -> torch.dtype:
     """Dtype of frozen weights and of computing: with `auto`, bfloat16 where the hardware computes in it."""
     if config.dtype != "auto":
         return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
-    return torch.bfloat16 if _computes_bfloat16() else torch.float32
-
-
-def _computes_bfloat16() -> bool:
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.bfloat16 if computes_bfloat16() else torch.float32
 
 
 def check_method(config: TrainConfig, path: str) -> None:
