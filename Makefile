@@ -4,6 +4,8 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
+# Where bytecode is not written, as in many containers, every Python process compiles its libraries anew, for 20 s.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
