@@ -27,7 +27,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 test: $(READY) lint ## all that CI runs: ruff, mypy, pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not prove" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not prove" -n 2 --dist loadfile --no-loadscope-reorder
 
 prove: $(READY) ## the long proofs: a chat server, all real rows (half an hour and more on two cores)
 	$(BIN)/python -m pytest -m prove

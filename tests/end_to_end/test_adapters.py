@@ -57,7 +57,7 @@ def scored(trained: Path, demo_model_path: Path, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("scored")
     other = tiny_adapter(demo_model_path, folder / "random", seed=3)
     command = [
-        *("eval", "--model", "fin_vllm", "--tasks", ",".join(TASKS), "--limit", "4", "--apply_chat_template"),
+        *("eval", "--model", "fin_vllm", "--tasks", ",".join(TASKS), "--limit", "2", "--apply_chat_template"),
         *("--include_path", str(ROOT / "examples")),
         *("--model_args", f"pretrained={demo_model_path},dtype=float32,max_model_len=2048,enforce_eager=True"),
         *("--adapter", f"fomc={trained}", "--adapter", f"random={other}", "--verify-adapters"),
@@ -80,7 +80,7 @@ def test_base_and_adapters_on_one_engine(scored: Scored) -> None:
         assert result["model_source"] == result["config"]["model"] == "fin_vllm"
         assert result["model_name"] == scored.models[name]
         rows = samples(file.parent, "fin_fomc")
-        assert len(rows) == len(samples(file.parent, "fin_argument_gen")) == 4
+        assert len(rows) == len(samples(file.parent, "fin_argument_gen")) == 2
         answers.add(json.dumps([row["filtered_resps"] for row in rows]))
     assert len(answers) == 3
     before = sorted(scored.out.rglob("*.json*"))

@@ -13,7 +13,7 @@ def test_card_command_on_the_real_model(tmp_path: Path, demo_model_path: Path) -
     printed = lm_eval(
         *("--tasks", "fin_unseen,fin_fomc_gen", "--model", "hf"),
         *("--model_args", f"pretrained={demo_model_path},{engine_arguments('hf')}", "--apply_chat_template"),
-        *("--batch_size", "8", "--limit", "6", "--device", "cpu", "--output_path", str(tmp_path), "--log_samples"),
+        *("--batch_size", "8", "--limit", "3", "--device", "cpu", "--output_path", str(tmp_path), "--log_samples"),
         FIN_DATA="sample",
     )
     tasks = ["fin_argument", "fin_deal", "fin_causal", "fin_fomc_gen"]
@@ -21,7 +21,7 @@ def test_card_command_on_the_real_model(tmp_path: Path, demo_model_path: Path) -
     group = results["results"]["fin_unseen"]
     assert group["acc,none"] == pytest.approx(sum(results["results"][task]["acc,none"] for task in tasks[:3]) / 3)
     assert "embedded sample rows" in printed
-    assert all(len(samples(tmp_path, task)) == 6 for task in tasks)
+    assert all(len(samples(tmp_path, task)) == 3 for task in tasks)
 
 
 def test_all_groups_with_the_dummy_model(tmp_path: Path, demo_model_path: Path) -> None:
@@ -42,14 +42,7 @@ def test_validate_as_typed() -> None:
     assert "All tasks found and valid" in printed
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"FIN_DATA": "typo"}, "FIN_DATA=typo"),
-        ({"FIN_DATA_DIR": "/nonexistent-fin-data"}, "fin data fetch fin_fomc"),
-    ],
-)
-def test_bad_setting_is_one_line_and_exit_status_1(setting: dict[str, str], message: str) -> None:
-    printed = lm_eval("--tasks", "fin_fomc", "--model", "dummy", status=1, **setting)
-    assert message in printed.split("fin: error: ")[1]
+def test_bad_setting_is_one_line_and_exit_status_1() -> None:
+    printed = lm_eval("--tasks", "fin_fomc", "--model", "dummy", status=1, FIN_DATA_DIR="/nonexistent-fin-data")
+    assert "fin data fetch fin_fomc" in printed.split("fin: error: ")[1]
     assert "Traceback" not in printed

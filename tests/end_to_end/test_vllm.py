@@ -25,7 +25,7 @@ def test_seen_by_likelihood_and_unseen_by_generation(
     except pytest.skip.Exception:
         settings, origin = {"FIN_DATA": "sample"}, "sample"
     printed = lm_eval(
-        *("--tasks", "fin_seen,fin_unseen_gen", "--model", "vllm", "--limit", "3", "--batch_size", "auto"),
+        *("--tasks", "fin_seen,fin_unseen_gen", "--model", "vllm", "--limit", "2", "--batch_size", "auto"),
         *("--model_args", f"pretrained={demo_model_path},{VLLM_ARGUMENTS}", "--apply_chat_template"),
         *("--output_path", str(tmp_path / "out"), "--log_samples"),
         **settings,

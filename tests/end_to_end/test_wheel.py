@@ -1,4 +1,4 @@
-"""Build the wheel, install it into a clean environment, type the card's command, uninstall, find nothing left."""
+"""Build the wheel, install it into a clean environment, type the card's command with `hf`, uninstall, find nothing left."""
 
 import os
 import subprocess
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fin_plugins.demo.run import engine_arguments
 from tests.conftest import ROOT
-from tests.end_to_end.checks import VLLM_ARGUMENTS, check_run, lm_eval
+from tests.end_to_end.checks import check_run, lm_eval
 
 UV = str(Path(sys.executable).parent / "uv")
 
@@ -48,8 +49,8 @@ def test_wheel_in_a_clean_environment(clean: Path, tmp_path: Path, demo_model_pa
     (wheel,) = tmp_path.glob("*.whl")
     uv("pip", "install", "--quiet", "--python", python, "--no-deps", str(wheel))
     printed = lm_eval(
-        *("--tasks", "fin_unseen", "--model", "vllm", "--limit", "3", "--batch_size", "auto"),
-        *("--model_args", f"pretrained={demo_model_path},{VLLM_ARGUMENTS}", "--apply_chat_template"),
+        *("--tasks", "fin_unseen", "--model", "hf", "--limit", "2", "--batch_size", "4", "--device", "cpu"),
+        *("--model_args", f"pretrained={demo_model_path},{engine_arguments('hf')}", "--apply_chat_template"),
         *("--output_path", str(tmp_path / "out"), "--log_samples"),
         bin_folder=env / "bin",
         FIN_DATA="sample",

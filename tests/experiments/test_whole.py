@@ -1,6 +1,7 @@
 """Whole experiments, real ones: killed at any moment and gone on with, they make the same board byte for byte."""
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -24,6 +25,15 @@ training:
   sentiment: {{file: demo, set: {{tasks: [fin_fpb], max_steps: 4, max_length: 4096, validation: off}}}}
 merges:
   average: {{experts: [fomc, sentiment], recipe: task_arithmetic}}
+board: {{reference: fomc}}
+resources: {{train: {{cores: 1}}}}
+"""
+LEAST = """
+models: {{tiny: {model}}}
+tasks: {{seen: [fin_fomc], unseen: [fin_deal]}}
+rows: {{data: sample, test: 3}}
+training:
+  fomc: {{file: demo, set: {{tasks: [fin_fomc], max_steps: 2, max_length: 4096, validation: off}}}}
 board: {{reference: fomc}}
 resources: {{train: {{cores: 1}}}}
 """
@@ -72,6 +82,19 @@ def ends_with_the_same(file: str, folder: Path, *, times: int, seed: int) -> Non
     assert killed == unbroken  # boards name the day: not to be run over midnight, UTC
 
 
+def test_one_expert_after_a_kill(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
+    """The least that is an experiment: trained, killed, gone on with, scored, on a board."""
+    file, work = tmp_path / "least.yaml", tmp_path / "work"
+    file.write_text(LEAST.format(model=tiny_models["llama3"]), encoding="utf-8")
+    kill(str(file), work, 5)
+    run(str(file), work)
+    (file_of_board,) = (work / "board").glob("*/board.json")
+    board = json.loads(file_of_board.read_text(encoding="utf-8"))
+    assert {column["key"] for column in board["columns"]} == {"fin_fomc", "fin_fomc_gen", "fin_deal", "fin_deal_gen"}
+    assert len({cell["model"] for cell in board["cells"]}) == 2
+
+
+@pytest.mark.prove
 def test_a_tiny_experiment(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(TINY.format(model=tiny_models["llama3"]), encoding="utf-8")

@@ -19,7 +19,7 @@ def evaluate(model: HFLM, task: str, limit: int) -> dict[str, Any]:
         model=model,
         tasks=[task],
         limit=limit,
-        task_manager=TaskManager(include_path=str(task_folder())),
+        task_manager=TaskManager(include_path=str(task_folder()), include_defaults=False),
         apply_chat_template=True,
         log_samples=True,
         bootstrap_iters=0,

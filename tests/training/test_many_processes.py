@@ -14,6 +14,7 @@ from tests.training.running import SMALL, losses, run
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")
 
 
+@pytest.mark.prove  # three processes that load torch
 def test_two_processes_are_one(tiny_models, tmp_path):
     settings = {**SMALL, "model": str(tiny_models["llama3"]), "validation": {"rows": 7}}
     file = tmp_path / "tiny.yaml"

@@ -142,6 +142,7 @@ def test_no_model_is_one_line(tmp_path):
         prepare(config(), str(tmp_path))
 
 
+@pytest.mark.prove  # more than a minute
 def test_real_rows_of_the_papers_split_lose_their_leaks(mirror, monkeypatch, tmp_path, path):
     """39 % of the paper's finred test rows have their sentence in its train split: by default none is trained on."""
     from click.testing import CliRunner

@@ -83,7 +83,7 @@ def read(folder: Path, result: Any, lines: list[Any], other: bytes) -> Reading:
     return reading
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_anything_anywhere_in_a_result_file(small: Run, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     result = small.data()
@@ -93,7 +93,7 @@ def test_anything_anywhere_in_a_result_file(small: Run, tmp_path_factory: pytest
     read(tmp_path_factory.mktemp("any"), result, small.lines(TASK), small.samples("fin_deal").read_bytes())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_anything_in_one_task_costs_no_other(small: Run, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     result = small.data()
@@ -103,7 +103,7 @@ def test_anything_in_one_task_costs_no_other(small: Run, tmp_path_factory: pytes
     assert any(column.key.startswith("fin_deal") and column.protocol == "choice" for column in reading.columns)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_anything_in_a_sample_file(small: Run, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     """It may cost the samples; a figure that is shown with samples is the one that follows from them."""
@@ -117,7 +117,7 @@ def test_anything_in_a_sample_file(small: Run, tmp_path_factory: pytest.TempPath
                 assert float((entry.documents.gold == entry.documents.answers).mean()) == entry.reported["acc"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_file_that_ends_anywhere(small: Run, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     """A run that was killed while it wrote its samples: the table stands, without intervals there."""
@@ -134,7 +134,7 @@ def test_a_file_that_ends_anywhere(small: Run, tmp_path_factory: pytest.TempPath
     assert not problem.is_error
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_bytes_in_a_result_file(small: Run, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     """Half characters, depth and what is no text, in the middle of a file; the run beside it stays."""
