@@ -1,4 +1,4 @@
-"""Build the wheel, install it into a clean environment, type the card's command with `hf`, uninstall, find nothing left."""
+"""Build the wheel, install it into a clean environment, run lm_eval there, uninstall, find nothing left."""
 
 import os
 import subprocess
