@@ -11,9 +11,9 @@ import time
 
 import pytest
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.fetch import fetch_file
 from fin_plugins.data.sources import SourceFile, datasets, find
-from fin_plugins.errors import FinError
 from tests.data.conftest import REPO, put
 
 CONTENT = b"0123456789abcdef" * 50_000

@@ -7,11 +7,11 @@ import sys
 import pandas as pd
 import pytest
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import pipeline, rows, store
 from fin_plugins.data.folders import built_dir
 from fin_plugins.data.rows import read_rows
 from fin_plugins.data.sources import datasets
-from fin_plugins.errors import FinError
 from tests.data.conftest import REPO
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation import hashing, identity
 from fin_plugins.evaluation.file_state import file_state
 from fin_plugins.evaluation.hashing import digest, hash_files, model_files

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 from safetensors.torch import load_file
 
-from fin_plugins.errors import FinError
-from fin_plugins.file_lock import exclusive
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.file_lock import exclusive
 from fin_plugins.training import fit
 from fin_plugins.training import run as running
 from fin_plugins.training.ledger import last_whole

@@ -31,7 +31,7 @@ from fin_plugins.board.reading.raw import Record
 from fin_plugins.board.reading.read import Gathered, gather
 from fin_plugins.board.reading.results import EXPORT
 from fin_plugins.board.reading.values import without_empty
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.catalogue.find import Found
 from fin_plugins.catalogue.prompt import Prompt, load, prompt
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 from filelock import FileLock
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.folders import cannot_write, writable
 from fin_plugins.data.sources import SourceFile
-from fin_plugins.errors import FinError
 
 # Seconds waited before another try of a download that failed in passing.
 WAITS: tuple[float, ...] = (0.5, 1.5, 4.0)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard
 from fin_plugins.data.folders import built_dir, cannot_write, writable
 from fin_plugins.data.sources import Dataset
-from fin_plugins.errors import FinError
 
 SCHEMA_VERSION = 1
 # Raised when a change of the builders or the cleaning changes rows: data built by another version is built again.

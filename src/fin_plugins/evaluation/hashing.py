@@ -16,7 +16,7 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.file_state import file_state
 from fin_plugins.evaluation.progress import say
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins import __version__
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import CONFIG, Adapter
 

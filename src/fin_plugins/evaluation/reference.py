@@ -19,7 +19,7 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter

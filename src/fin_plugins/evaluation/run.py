@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation import identity
 from fin_plugins.evaluation.adapter_checks import check_adapters, check_attachment
 from fin_plugins.evaluation.adapter_tokenizer import tokenizer_warnings

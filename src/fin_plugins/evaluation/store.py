@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.identity import changed
 from fin_plugins.evaluation.progress import say

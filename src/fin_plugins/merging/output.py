@@ -7,9 +7,9 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.permissions import apply_umask
 from fin_plugins.merging.leftovers import held, old_of, scratch_of
-from fin_plugins.modes import give_usual_mode
 
 
 def check_out(out: Path, *, force: bool) -> None:
@@ -48,7 +48,7 @@ def written_whole(out: Path) -> Iterator[Path]:
                 shutil.rmtree(scratch, ignore_errors=True)
                 scratch.mkdir()
                 yield scratch
-                give_usual_mode(scratch)
+                apply_umask(scratch)
                 _take_place(scratch, out)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)

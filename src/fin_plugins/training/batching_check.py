@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.store import write
 from fin_plugins.scoring import attention_mask

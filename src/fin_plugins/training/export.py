@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from fin_plugins.errors import FinError
-from fin_plugins.modes import give_usual_mode
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.permissions import apply_umask
 
 # Left by transformers' trainer: Python pickles, which nobody should have to trust.
 _PICKLES = ("*.bin", "*.pt", "*.pth")
@@ -22,7 +22,7 @@ def take_over(scratch: Path, folder: Path) -> None:
         for pattern in _PICKLES:
             for pickle in scratch.glob(pattern):
                 pickle.unlink()
-        give_usual_mode(scratch)
+        apply_umask(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         # The configuration last: a folder without it is no model to anybody.
         for file in sorted(scratch.iterdir(), key=lambda file: (file.name.endswith("config.json"), file.name)):

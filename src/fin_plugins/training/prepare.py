@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard
 from fin_plugins.data.held_out import HeldOut, held_out
-from fin_plugins.errors import FinError
 from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.training.config import TaskShare, TrainConfig

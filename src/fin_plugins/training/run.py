@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fin_plugins.errors import FinError
-from fin_plugins.file_lock import FILE as LOCK
-from fin_plugins.file_lock import exclusive
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.file_lock import FILE as LOCK
+from fin_plugins.common.file_lock import exclusive
 from fin_plugins.training.config import TrainConfig
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
 
 MAX_RESULT = 64 << 20
 """Bytes of a result file or a list of some: lm-eval's own of hundreds of tasks have a few million."""

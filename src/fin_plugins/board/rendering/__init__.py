@@ -9,7 +9,7 @@ from fin_plugins.board.rendering.markdown import markdown
 from fin_plugins.board.rendering.page import page
 from fin_plugins.board.rendering.plain import plain
 from fin_plugins.board.rendering.tables import table
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 FILES = ("board.md", "board.csv", "board.json", "board.tex")
 PAGE = "index.html"

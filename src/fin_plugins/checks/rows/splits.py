@@ -5,8 +5,8 @@ from typing import Any
 
 from fin_plugins.checks.model import Finding, TaskFile
 from fin_plugins.checks.rows.model import Rows
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 
 _KEYS: tuple[Key, ...] = (
     ("training_split",),
@@ -24,7 +24,7 @@ def check(file: TaskFile, rows: Rows) -> Iterator[Finding]:
         said = _value(file.data, key)
         if isinstance(said, str) and said not in rows.splits:
             there = ", ".join(f"{name} ({len(split.names):,} rows)" for name, split in rows.splits.items())
-            mend = hint(said, rows.splits)
+            mend = did_you_mean(said, rows.splits)
             yield file.finding("D08", key, f"the data has no split `{said}`{mend}; it has {there or 'none'}")
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.rows.rendering import SyntaxFault, parsed
 from fin_plugins.checks.rows.rendering import variables as variables
-from fin_plugins.foreign_files import UnreadableFile, read_text
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.foreign_files import UnreadableFile, read_text
+from fin_plugins.common.yaml_nodes import Key
 
 KEYS: tuple[Key, ...] = (
     ("description",),

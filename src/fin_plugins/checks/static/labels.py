@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fin_plugins.checks.model import Finding, TaskFile
-from fin_plugins.model_check import hint
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.tasks.parser import folded
-from fin_plugins.yaml_nodes import Key
 
 _LABELS: Key = ("dataset_kwargs", "labels")
 _ALIASES: Key = ("dataset_kwargs", "aliases")
@@ -67,7 +67,7 @@ def aliases(file: TaskFile) -> Iterator[Finding]:
     labels, spellings = _labels(file), _spellings(file)
     for name, listed in spellings.items():
         if name not in [label.word for label in labels]:
-            message = f"`{name}` is none of the labels{hint(name, [label.word for label in labels])}"
+            message = f"`{name}` is none of the labels{did_you_mean(name, [label.word for label in labels])}"
             yield file.finding("L08", (*_ALIASES, name), message)
         for number, spelling in enumerate(listed):
             yield from _alias(file, (*_ALIASES, name, number), name, spelling)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from fin_plugins.durations import duration
+from fin_plugins.common.formatting import duration, size
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.steps import Plan, write_whole
 
@@ -80,13 +80,9 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
         f"{one['rows']:,}",
         duration(one["seconds"]),
         duration(one["cpu_seconds"]),
-        _size(one["bytes"]),
+        size(one["bytes"], decimals=1),
         f"{one['peak_bytes'] / 1e9:.1f} GB",
     )
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e6:.1f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"
 
 
 def _row(name: str, one: dict[str, Any]) -> str:

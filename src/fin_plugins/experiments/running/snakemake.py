@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import experiment_folder
 from fin_plugins.experiments.running import command, gpus
 from fin_plugins.experiments.steps import Plan, write_whole
-from fin_plugins.locations import experiment_folder
 
 LOG = "logs/snakemake.log"
 _SNAKEFILE = "Snakefile"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.planning import first_line, no_warnings, stretch, tensor_tasks
 

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.merging.adapters.factors import PEFT_MERGES
 from fin_plugins.merging.adapters.linear import is_linear

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.evaluation.base_match import check_base, header_shapes
 from fin_plugins.merging.adapters.factors import read_factors

@@ -11,15 +11,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from fin_plugins.errors import FinError
-from fin_plugins.strict import Strict
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import StrictModel
 
 FILE = "study.jsonl"
 SCHEMA = 1
 _WRITTEN = ("study.md", "pareto.svg")
 
 
-class Figure(Strict):
+class Figure(StrictModel):
     """A figure with its 95 % interval over rows."""
 
     value: float
@@ -27,7 +27,7 @@ class Figure(Strict):
     high: float
 
 
-class Candidate(Strict):
+class Candidate(StrictModel):
     """A line of the study."""
 
     candidate: int
@@ -40,7 +40,7 @@ class Candidate(Strict):
     divergence: Figure
 
 
-class Base(Strict):
+class Base(StrictModel):
     """The line of the base: its score by task."""
 
     base: dict[str, float]

@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.config import Replay
 from fin_plugins.training.replay.source import Conversation, conversation, draw, is_text, read_rows
 

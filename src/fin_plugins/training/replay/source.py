@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.tasks.control_tokens import defuse
 from fin_plugins.training.config import Replay
 

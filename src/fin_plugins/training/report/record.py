@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
 from fin_plugins.evaluation.store import write
-from fin_plugins.foreign_files import UnreadableFile, read_json
 
 FILE = "train.json"
 SCHEMA = 1

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 MAX_BYTES = 16 << 20
 """Ample for a configuration of a model or an adapter."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.foreign_files import UnreadableFile, open_file, parse_json, read_bytes, read_json, read_text
+from fin_plugins.common.foreign_files import UnreadableFile, open_file, parse_json, read_bytes, read_json, read_text
 
 
 def test_plain_files_are_read_also_through_a_link_and_with_a_byte_order_mark(tmp_path: Path) -> None:
