@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from fin_plugins.common.atomic import write_file
 from fin_plugins.common.validation import StrictModel
 from fin_plugins.tasks.fields import Card, OwnRows, ShippedRows
 from fin_plugins.tasks.schema_address import ADDRESS
@@ -71,9 +72,8 @@ def write_schemas(folder: Path) -> list[Path]:
     """Write the schemas into a folder and return their paths."""
     written = []
     for name, schema in schemas().items():
-        path, unfinished = folder / name, folder / f".{name}.part"
-        unfinished.write_text(json.dumps(schema, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        written.append(unfinished.replace(path))
+        write_file(folder / name, json.dumps(schema, indent=1, ensure_ascii=False) + "\n")
+        written.append(folder / name)
     return written
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.atomic import remove_unfinished_files
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.file_lock import FILE as LOCK
 from fin_plugins.common.file_lock import exclusive
@@ -112,8 +113,7 @@ def _tidy(folder: Path) -> None:
     """Remove what a killed run left half-written, and the checkpoints of a finished one, killed before it did so."""
     from fin_plugins.training.ledger import CHECKPOINTS
 
-    for part in folder.glob(".*.part"):
-        part.unlink()
+    remove_unfinished_files(folder)
     if (folder / _DONE).is_file():
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 

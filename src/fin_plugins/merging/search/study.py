@@ -11,12 +11,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from fin_plugins.common.atomic import remove_unfinished_files, write_file
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.validation import StrictModel
 
 FILE = "study.jsonl"
 SCHEMA = 1
-_WRITTEN = ("study.md", "pareto.svg")
 
 
 class Figure(StrictModel):
@@ -93,8 +93,7 @@ def opened(folder: Path, header: Mapping[str, Any], *, fresh: bool = False) -> I
         FinError: the study there is of something else, is damaged or in use, or the folder cannot be written.
     """
     lock = _locked(folder)
-    for part in (part for name in _WRITTEN for part in folder.glob(f".{name}.*.part")):
-        part.unlink(missing_ok=True)  # of a search that was killed while it wrote
+    remove_unfinished_files(folder)
     try:
         yield _opened(folder / FILE, header, fresh)
     finally:
@@ -127,9 +126,7 @@ def _line(content: Mapping[str, Any]) -> bytes:
 
 
 def _begin(file: Path, header: Mapping[str, Any]) -> None:
-    part = file.with_name(f".{file.name}.part")
-    part.write_bytes(_line({"schema": SCHEMA, **header}))
-    part.replace(file)
+    write_file(file, _line({"schema": SCHEMA, **header}))
 
 
 def _whole_lines(file: Path) -> int:
