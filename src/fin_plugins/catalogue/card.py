@@ -113,7 +113,7 @@ def build(found: Found, split: str | None, row: int, model: str | None) -> TaskC
     Raises:
         FinError: the rows cannot be read, lm-eval cannot make a task of the file, or there is no such row or model.
     """
-    from fin_plugins.evaluation.hashing import digest
+    from fin_plugins.common.hashing import digest
 
     task = load(found.file.path, found.name)
     fin = dict((task.config.metadata or {}).get("fin") or {})

@@ -6,8 +6,8 @@ from typing import Any
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.hashing import hash_files
 from fin_plugins.evaluation.base_layers import CONV1D, base_layers
-from fin_plugins.evaluation.hashing import hash_files
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter
 
 Shapes = dict[str, tuple[int, ...]]

@@ -21,8 +21,8 @@ from platformdirs import user_cache_dir
 
 from fin_plugins.common.atomic import write_file
 from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest, hash_files, model_files
 from fin_plugins.evaluation.base_match import header_shapes
-from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter
 
 

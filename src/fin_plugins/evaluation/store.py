@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.common.atomic import write_file
+from fin_plugins.common.console import say
 from fin_plugins.common.errors import FinError
-from fin_plugins.evaluation.hashing import digest
+from fin_plugins.common.hashing import digest
 from fin_plugins.evaluation.identity import changed
-from fin_plugins.evaluation.progress import say
 
 SCHEMA = 1
 FOLDER = ".fin-eval"

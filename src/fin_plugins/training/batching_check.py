@@ -17,7 +17,7 @@ from platformdirs import user_cache_dir
 
 from fin_plugins.common.atomic import write_file
 from fin_plugins.common.errors import FinError
-from fin_plugins.evaluation.hashing import digest
+from fin_plugins.common.hashing import digest
 from fin_plugins.scoring import attention_mask
 from fin_plugins.scoring.hf_check import TOLERANCE, exact_length
 from fin_plugins.training import shared_prefix as layout

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from fin_plugins.common.atomic import unfinished_path
-from fin_plugins.common.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.common.permissions import apply_umask
 
 # Left by transformers' trainer: Python pickles, which nobody should have to trust.
@@ -56,7 +56,7 @@ def merge(base: str, adapter: Path, folder: Path, *, trust_remote_code: bool = F
     try:
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
     except ValueError as error:
-        raise FinError(f"{adapter}: cannot be merged ({str(error).splitlines()[0]})") from error
+        raise FinError(f"{adapter}: cannot be merged ({first_line(error)})") from error
     scratch = unfinished_path(folder)
     shutil.rmtree(scratch, ignore_errors=True)
     merged.to(own).save_pretrained(scratch)

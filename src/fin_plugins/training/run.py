@@ -150,7 +150,7 @@ def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> N
 
 def _identity(config: TrainConfig, path: str, prepared: "Prepared") -> dict[str, Any]:
     """What makes a run another one: settings, weights, rows and prompts, and libraries that compute."""
-    from fin_plugins.evaluation.hashing import digest, hash_files, model_files
+    from fin_plugins.common.hashing import digest, hash_files, model_files
     from fin_plugins.training.report.machine import versions
 
     settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in _NO_PART}

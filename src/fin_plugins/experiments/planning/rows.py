@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.evaluation.hashing import digest
+from fin_plugins.common.hashing import digest
 
 if TYPE_CHECKING:
     import pandas as pd

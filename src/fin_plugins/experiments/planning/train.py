@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.common.bundled import is_file
-from fin_plugins.evaluation.hashing import hash_files
+from fin_plugins.common.hashing import hash_files
 from fin_plugins.experiments.config import Training
 from fin_plugins.experiments.files.settings import as_settings, training_settings
 from fin_plugins.experiments.planning.identity import key

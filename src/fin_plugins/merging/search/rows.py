@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest
 from fin_plugins.data import guard
-from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.tasks.control_tokens import defuse

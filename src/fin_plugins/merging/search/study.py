@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from fin_plugins.common.atomic import remove_unfinished_files, write_file
-from fin_plugins.common.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.common.validation import StrictModel
 
 FILE = "study.jsonl"
@@ -152,8 +152,9 @@ def _read(file: Path, header: Mapping[str, Any]) -> Study:
         if numbers != list(range(len(numbers))):
             raise ValueError("candidates are not in order")
     except (ValueError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise FinError(f"{file}: damaged ({reason}): name another output, or --fresh to begin again") from error
+        raise FinError(
+            f"{file}: damaged ({first_line(error)}): name another output, or --fresh to begin again"
+        ) from error
     return study
 
 

@@ -17,9 +17,9 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from fin_plugins.common.atomic import write_file
+from fin_plugins.common.console import say
 from fin_plugins.common.errors import FinError
-from fin_plugins.evaluation.file_state import file_state
-from fin_plugins.evaluation.progress import say
+from fin_plugins.common.file_state import file_state
 
 _SMALL = 1 << 20  # bytes; a smaller file is read each time: cheaper than remembering it
 _WORTH_A_LINE = 1 << 30  # bytes; reading as much takes seconds
