@@ -127,6 +127,13 @@ def parse_json(content: bytes, path: Path | str, *, depth: int = MAX_DEPTH, mend
     return value
 
 
+def get_in(data: Any, *key: str | int) -> Any:
+    """The value under a path of keys; None where something on the way is missing or is no mapping."""
+    for part in key:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
 def _decoded(content: bytes, path: Path | str) -> str:
     try:
         return content.decode("utf-8-sig")

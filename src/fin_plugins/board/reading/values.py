@@ -67,13 +67,6 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def below(value: Any, *names: str) -> Any:
-    """What stands under these names, None where something on the way is missing or no object."""
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
 def whole(value: Any) -> int | None:
     """The value as a whole number, None where it is none."""
     if isinstance(value, bool):

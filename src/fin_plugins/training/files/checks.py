@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fin_plugins.common.bundled import is_file, is_folder
+from fin_plugins.common.foreign_files import get_in
 from fin_plugins.common.locations import task_folder
 from fin_plugins.common.validation import Finding, did_you_mean
 from fin_plugins.common.yaml_nodes import Key
@@ -57,7 +58,7 @@ def check_names(data: dict[str, Any]) -> list[Finding]:
         found += [(key, "given twice: `repeat` takes its rows more than once")] if value in seen else []
         seen.add(value)
     for key, look in _LOOKS.items():
-        value = _at(data, key)
+        value = get_in(data, *key)
         found += [(key, message) for message in look(value)] if isinstance(value, str) and value else []
     if isinstance(data.get("replay"), str):
         found += [(("replay",), message) for message in _replay(data["replay"])]
@@ -131,12 +132,6 @@ def _output(path: str) -> Iterator[str]:
 def _is_path(text: str, endings: tuple[str, ...]) -> bool:
     """Whether the text is meant as a path rather than a name: hub names have one slash at most."""
     return text.startswith((".", "/", "~")) or text.count("/") > 1 or text.endswith(endings)
-
-
-def _at(data: Any, key: Key) -> Any:
-    for part in key:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
 
 
 _LOOKS: dict[Key, Callable[[str], Iterator[str]]] = {
