@@ -15,7 +15,7 @@ from measure import tell
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 from transformers.utils import logging
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training import model as models
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.examples import IGNORED, Tokens

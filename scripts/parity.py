@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.common.atomic import write_file
+
 SHORT = ("fin_fpb", "fin_headline", "fin_fomc", "fin_argument")
 LONG = "fin_finred"  # 29 labels: lm-eval's own way takes seconds a document
 PAIRS = [
@@ -42,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         name, dtype, file = options.worker
-        _write(Path(file), _score(name, dtype, options.short, options.long))
+        write_file(Path(file), json.dumps(_score(name, dtype, options.short, options.long)))
         return
     options.keep.mkdir(parents=True, exist_ok=True)
     pairs = [
@@ -89,12 +91,6 @@ def _documents(lm: Any, requests: list[Any]) -> list[list[tuple[float, bool]]]:
     for request, answer in zip(requests, lm.loglikelihood(requests), strict=True):
         documents.setdefault(request.doc_id, []).append(answer)
     return list(documents.values())
-
-
-def _write(file: Path, answers: Answers) -> None:
-    unfinished = file.with_suffix(".part")
-    unfinished.write_text(json.dumps(answers), encoding="utf-8")
-    unfinished.rename(file)
 
 
 def _compare(ours: str, theirs: str, dtype: str, mine: Answers, others: Answers) -> bool:

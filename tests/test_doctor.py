@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from fin_plugins import doctor, startup
 from fin_plugins.cli.doctor import ask
 from fin_plugins.cli.main import fin
+from fin_plugins.common.locations import task_folder
 from fin_plugins.doctor import Check
-from fin_plugins.locations import task_folder
 
 FILES = len(list(task_folder().rglob("*.yaml")))
 
@@ -213,7 +213,7 @@ def test_proof_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_proof_with_a_broken_and_a_clashing_task_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("task: [")
     (tmp_path / "arc_easy.yaml").write_text("task: arc_easy\n")
-    monkeypatch.setattr("fin_plugins.locations.task_folder", lambda: tmp_path)
+    monkeypatch.setattr("fin_plugins.common.locations.task_folder", lambda: tmp_path)
     shipped = {"arc_easy": SimpleNamespace(yaml_path=Path("/env/lm_eval/tasks/arc/arc_easy.yaml"))}
     monkeypatch.setattr("fin_plugins.cli.doctor._whole_index", lambda: shipped)
     answer = ask(full=True)

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from fin_plugins import startup
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 SHIPPED = Path("/env/lm_eval/tasks")
 OURS = Path("/env/fin_plugins/lm_eval_tasks")

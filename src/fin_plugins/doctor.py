@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlparse
 
-from fin_plugins.errors import FinError
-from fin_plugins.locations import task_folder
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 
 INSTEAD = 'use `fin eval`, or `lm_eval --include_path "$(fin path)"`'
 _STARTERS = ("fin_plugins.pth", "fin_plugins.start")

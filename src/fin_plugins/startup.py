@@ -118,7 +118,7 @@ def _run_after_loading(loader: Any, hook: Callable[[ModuleType], None]) -> None:
 
 
 def _scan_our_folder_too(module: ModuleType) -> None:
-    from fin_plugins.locations import task_folder
+    from fin_plugins.common.locations import task_folder
 
     index: Any = module.TaskIndex
     build = index.build

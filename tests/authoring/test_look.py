@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from fin_plugins.authoring.look import Columns, guess, labels_in, oddities, require
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 WORDS = [f"Shop number {number} sold more of everything than the year before" for number in range(12)]
 

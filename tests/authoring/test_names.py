@@ -6,7 +6,7 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from fin_plugins.authoring import names
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 
 @pytest.mark.parametrize("name", ["my-task", "my task", "1st", "", "täsk", "a/b", "x" * 101, "my_task\n"])

@@ -10,8 +10,8 @@ from lm_eval.utils import apply_template
 
 from fin_plugins.authoring.draft import Draft, instruction_for, task_yaml, template_of, twin_yaml
 from fin_plugins.authoring.quoting import block, entry, in_template
+from fin_plugins.common.yaml_file import parse_yaml
 from fin_plugins.tasks.fields import Card, OwnRows
-from fin_plugins.yaml_file import parse_yaml
 
 READERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
 HARD = ["yes", "no", "null", "~", "1.0", "0x1f", "1_000", "12:30", "2024-01-01", "a: b", "- a", "#x", "a #b", "'", '"']

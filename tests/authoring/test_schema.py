@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from fin_plugins.authoring.schema import schemas
 from fin_plugins.cli.main import fin
-from fin_plugins.locations import experiment_folder, task_folder, training_folder
+from fin_plugins.common.locations import experiment_folder, task_folder, training_folder
 from fin_plugins.tasks.schema_address import ADDRESS
 from tests.conftest import ROOT
 

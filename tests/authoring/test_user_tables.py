@@ -14,7 +14,7 @@ from fin_plugins.checks.model import Options
 from fin_plugins.checks.read import read_task_file
 from fin_plugins.checks.rows import check, facts
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.tasks.fields import OwnRows
 from fin_plugins.tasks.own_rows import read
 

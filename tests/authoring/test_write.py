@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.authoring.write import write_files
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 
 def test_folders_are_made(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from fin_plugins.board.card import card
 from fin_plugins.board.model import Board
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from tests.board.boards import board
 
 TASKS = ("fin_fpb", "fin_argument")

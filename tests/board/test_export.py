@@ -11,7 +11,7 @@ import pytest
 from fin_plugins.board.export import export
 from fin_plugins.board.model import Entry, Reading
 from fin_plugins.board.reading import read_results
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from tests.board.reading.runs import OURS, STAMP, Run, config, messages, model
 
 NAMES = {"/data/people/somebody/base-model": "Mine"}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fin_plugins.board.leaks import Secrets, check_clean, home_name
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 SECRETS = Secrets(frozenset({"The bank raised its rates again.", "Buy"}), "somebody")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.board.published import read_published, shipped_published
-from fin_plugins.locations import leaderboard_folder
+from fin_plugins.common.locations import leaderboard_folder
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.training.files.checks import our_tasks
-from fin_plugins.yaml_file import Problems
 
 UNSEEN = {"fin_argument", "fin_deal", "fin_causal"}
 TASKS = {"fin_fpb", "fin_fiqa", "fin_headline", "fin_finred_paper", "fin_fomc"} | UNSEEN

@@ -11,7 +11,7 @@ from fin_plugins.board import asked
 from fin_plugins.board.model import Board, Problem, Reading
 from fin_plugins.board.progress import told_when_long
 from fin_plugins.board.summary import as_data, as_lines, problem_lines
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from tests.board.boards import PLAIN, board, hostile
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from fin_plugins.catalogue.find import find, search
-from fin_plugins.errors import FinError
-from fin_plugins.locations import task_folder
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 from tests.catalogue.making import moods
 
 

@@ -7,8 +7,8 @@ import pytest
 from fin_plugins.checks.find import find
 from fin_plugins.checks.model import Function, Spot
 from fin_plugins.checks.read import read_task_file
-from fin_plugins.errors import FinError
-from fin_plugins.locations import experiment_folder, merge_folder, training_folder
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import experiment_folder, merge_folder, training_folder
 from tests.checks.seeing import seen, short
 
 GOOD = (Path(__file__).parent / "faults" / "_good").read_text()

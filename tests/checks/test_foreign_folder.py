@@ -83,7 +83,7 @@ def test_the_list_has_the_good_one_and_a_line_for_each(folder: Path, given: list
 @pytest.mark.parametrize("name", ODD)
 def test_one_of_them_shown(folder: Path, name: str) -> None:
     from fin_plugins.catalogue.find import find
-    from fin_plugins.errors import FinError
+    from fin_plugins.common.errors import FinError
 
     with pytest.raises(FinError, match=name) as caught:
         find(name, ())

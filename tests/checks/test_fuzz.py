@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fin_plugins.checks import harness
 from fin_plugins.cli.main import fin
-from fin_plugins.locations import task_folder, training_folder
+from fin_plugins.common.locations import task_folder, training_folder
 from fin_plugins.tasks.fields import Card, OwnRows
 from fin_plugins.training.config import TrainConfig
 from tests.checks.seeing import seen

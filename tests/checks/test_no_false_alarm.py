@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from fin_plugins.checks.shipped import lm_eval_folder, lm_eval_names, lm_eval_tags
 from fin_plugins.cli.main import fin
-from fin_plugins.locations import task_folder, training_folder
+from fin_plugins.common.locations import task_folder, training_folder
 from tests.checks.seeing import seen
 
 SEED, SAMPLE = 9, 50

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import ROOT
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 FILES = {"index.html", "board.md", "board.csv", "board.json", "board.tex"}
 

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from tests.experiments.running.plans import ran, step
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.steps import Plan
 
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 TEXTS = [f"Shop {number} {'sold more' if number % 2 else 'closed'}" for number in range(40)]
 ROWS = "day,headline,mood\n" + "".join(f"{n},{text},{n % 2}\n" for n, text in enumerate(TEXTS))

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from tests.catalogue.making import moods
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.stats.metrics import majority_floor
 
 

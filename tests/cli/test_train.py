@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tests.training.report.records import checks, record
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.report.record import Check
 
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from fin_plugins.cli.data import command
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.rows import read_rows
-from fin_plugins.errors import FinError
 from tests.data.conftest import REPO
 
 

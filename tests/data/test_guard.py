@@ -2,11 +2,11 @@
 
 import pytest
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import held_out, pipeline, store
 from fin_plugins.data.guard import test_rows_closed as rows_closed
 from fin_plugins.data.rows import read_rows
 from fin_plugins.data.sources import datasets, find
-from fin_plugins.errors import FinError
 
 
 def test_sample_rows_have_no_test_split(monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.tables import ENDINGS, as_text, read_table
-from fin_plugins.errors import FinError
 
 ROWS = {"text": ["Sales rose, again", "Küche „zu“\nfür heute", "NA"], "label": ["up", "None", "0"]}
 

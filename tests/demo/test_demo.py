@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.demo import model, run
-from fin_plugins.errors import FinError
 
 
 def test_converted_model_speaks_and_has_its_chat_template(demo_model_path: Path) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.common.locations import task_folder
 from fin_plugins.evaluation.command import read, split
 from fin_plugins.evaluation.run import run
-from fin_plugins.locations import task_folder
 from tests.evaluation.making import adapter
 
 TASKS = ("first", "second", "reply")

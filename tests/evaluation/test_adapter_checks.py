@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.adapter_checks import check_adapters, check_attachment
 from fin_plugins.evaluation.probe import TEXT, ask, distance, engine_dtype, probe_tokens
 from fin_plugins.evaluation.reference import Reference, references

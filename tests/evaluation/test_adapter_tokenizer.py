@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.adapter_tokenizer import tokenizer_warnings
 from fin_plugins.scoring.adapters import Adapter
 from tests.evaluation.running import World, make_world

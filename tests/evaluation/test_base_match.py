@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_match import check_base
 from fin_plugins.scoring.adapters import Adapter, read_adapter
 from tests.evaluation.making import adapter, change_settings, llama

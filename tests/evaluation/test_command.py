@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.command import Flags, model_of, split
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.newest import task_hashes
 from fin_plugins.evaluation.outputs import Outputs, fingerprint
 

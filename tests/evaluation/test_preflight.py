@@ -9,7 +9,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.preflight import check_bos, check_labels, check_prompts
 
 PROMPT = "Classify the sentence.\nSentence: Net sales rose by 5 %.\nlabel:"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 from fin_plugins.evaluation.pruning import check_prune
-from fin_plugins.locations import task_folder
 
 PLAIN = """\
 task: plain

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation import reference
 from fin_plugins.scoring.adapters import Adapter, read_adapter
 from tests.evaluation.making import adapter, change_settings, llama

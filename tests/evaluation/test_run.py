@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.command import read, split
 from fin_plugins.evaluation.run import run
 from tests.evaluation.making import adapter, change_settings

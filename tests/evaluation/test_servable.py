@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.servable import check_servable, same_change, untrained
 from fin_plugins.scoring.adapters import Adapter, read_adapter
 from tests.evaluation.making import adapter, change_settings, llama

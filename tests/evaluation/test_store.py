@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.store import Store, Unit, unit_key
 from fin_plugins.evaluation.units import Settings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.dag import dot, draw, edges, places
 from fin_plugins.experiments.steps import Plan
 from tests.experiments.running.plans import diamond, step

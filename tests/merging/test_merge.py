@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from fin_plugins.cli.main import fin
+from fin_plugins.common.bundled import MERGE_RECIPES
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.trained_rows import FILE, read_trained_rows, row_hash, trained_rows_text
-from fin_plugins.errors import FinError
 from fin_plugins.merging.output import written_whole
-from fin_plugins.merging.recipes.shipped import shipped
 from tests.merging.inputs_made import change, make_adapter, make_base, make_checkpoint, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,7 +46,7 @@ def given_for(recipe: str, adapters: dict[str, Path], folder: Path, base: Path) 
     return {name: make_checkpoint(folder / name, base, seed) for seed, name in enumerate(names)}
 
 
-@pytest.mark.parametrize("recipe", sorted(shipped()))
+@pytest.mark.parametrize("recipe", sorted(MERGE_RECIPES.files()))
 def test_every_recipe_leaves_a_model_that_loads(
     recipe: str, base: Path, adapters: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -338,10 +338,10 @@ def test_a_missing_library_is_named(base: Path, adapters: dict[str, Path], monke
 
 
 def test_recipes_are_listed_and_copied(tmp_path: Path) -> None:
-    assert set(json.loads(done("--list", "--json"))) == set(shipped())
+    assert set(json.loads(done("--list", "--json"))) == set(MERGE_RECIPES.files())
     assert "TIES: keeps each expert's largest changes" in done("--list")
     assert "edit it, then run" in done("ties", "--copy", tmp_path / "mine.yaml")
-    assert (tmp_path / "mine.yaml").read_bytes() == shipped()["ties"].read_bytes()
+    assert (tmp_path / "mine.yaml").read_bytes() == MERGE_RECIPES.files()["ties"].read_bytes()
     assert "is there already" in str(typed("ties", "--copy", tmp_path / "mine.yaml").exception)
 
 

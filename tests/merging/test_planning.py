@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.bundled import MERGE_RECIPES
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.checkpoint.tensors import planned
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.merging.recipes.fill import fill, read_recipe
 from fin_plugins.merging.recipes.settings import read_settings
-from fin_plugins.merging.recipes.shipped import shipped
 from tests.merging.adapters.making import weights_of, without_border
 from tests.merging.inputs_made import make_adapter, weights
 
@@ -71,7 +71,7 @@ def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], base: Pa
     return max(shares)
 
 
-@pytest.mark.parametrize("recipe", sorted(shipped()))
+@pytest.mark.parametrize("recipe", sorted(MERGE_RECIPES.files()))
 def test_a_checkpoint_and_an_adapter_are_one_merge(
     recipe: str, base: Path, experts: dict[str, Path], tmp_path: Path
 ) -> None:

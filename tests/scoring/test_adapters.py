@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import _RANKS, Adapter, engine_limits, parse_adapter_flag, read_adapter, read_adapters
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.finite import check_answers, finite_answers
 from tests.scoring.tiny import instances
 

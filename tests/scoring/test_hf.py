@@ -11,7 +11,7 @@ from lm_eval.api.model import CachingLM
 from lm_eval.models.huggingface import HFLM
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.hf import FinHF
 from tests.scoring.tiny import SIZES, close, instances, save_tiny
 

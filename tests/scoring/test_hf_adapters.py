@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import Adapter, read_adapter
 from fin_plugins.scoring.hf import FinHF
 from tests.scoring.tiny import SIZES, close, instances, save_tiny

@@ -12,7 +12,7 @@ import transformers as tf
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_adapter
 from fin_plugins.scoring.hf import FinHF
 from tests.evaluation.making import change_settings

@@ -9,7 +9,7 @@ from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 from fin_plugins.scoring.hf import FinHF
 from tests.scoring.tiny import close
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fin_plugins.errors import FinError
-from fin_plugins.locations import task_folder
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 from fin_plugins.tasks.harness import task_errors_in_one_line, with_task_folder
 
 OURS = str(task_folder())

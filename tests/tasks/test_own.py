@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard
 from fin_plugins.data.normalise import normalise
 from fin_plugins.data.store import content_hash
-from fin_plugins.errors import FinError
 
 SPLITS = {"test": 0.25, "validation": 0.1}
 TASK = """

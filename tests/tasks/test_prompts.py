@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.conftest import ROOT, TEMPLATES
 
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 GOLDEN = ROOT / "tests" / "golden"
 TASKS = sorted(file.stem for file in task_folder().rglob("fin_*.yaml") if not file.stem.endswith("_gen"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 FOLDER = task_folder() / "fin"
 OWN = sorted(file for file in FOLDER.glob("fin_*.yaml") if not file.stem.endswith("_gen"))

@@ -18,7 +18,7 @@ from transformers import (
     set_seed,
 )
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training import batching_check, fit, trainer
 from fin_plugins.training.batching import build_checked
 from fin_plugins.training.config import TrainConfig

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from fin_plugins.model_check import check
+from fin_plugins.common.validation import validate
 from fin_plugins.training.config import TrainConfig
 
 LEAST = {"model": "demo", "tasks": ["fin_fomc"]}
@@ -11,13 +11,13 @@ LEAST = {"model": "demo", "tasks": ["fin_fomc"]}
 
 def wrong(data: dict) -> dict[str, str]:
     """What is said about which key."""
-    config, found = check(TrainConfig, data, LEAST)
+    config, found = validate(TrainConfig, data, LEAST)
     assert (config is None) == bool(found)
     return {".".join(map(str, key)): message for key, message in found}
 
 
 def test_the_least_that_must_be_said() -> None:
-    config, found = check(TrainConfig, LEAST, LEAST)
+    config, found = validate(TrainConfig, LEAST, LEAST)
     assert found == [] and config is not None
     assert (config.method, config.lora.r, config.loss, config.batching) == ("lora", 16, "completion", "auto")
     assert config.replay is None and config.validation is not None and config.validation.rows == 200

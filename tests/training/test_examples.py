@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 from fin_plugins.data.guard import test_rows_closed as rows_closed
-from fin_plugins.errors import FinError
 from fin_plugins.evaluation.prompts import PromptLM
-from fin_plugins.locations import task_folder
 from fin_plugins.training.examples import (
     IGNORED,
     conversation_example,

@@ -2,18 +2,18 @@
 
 import json
 import os
-import resource
 import subprocess
 from contextlib import contextmanager
 
 import pytest
 from safetensors.torch import load_file
 
-from fin_plugins.errors import FinError
-from fin_plugins.file_lock import exclusive
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.file_lock import exclusive
 from fin_plugins.training import fit
 from fin_plugins.training import run as running
 from fin_plugins.training.ledger import last_whole
+from tests.full_disk import no_file_larger_than
 from tests.training.running import losses, run
 
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")
@@ -70,22 +70,11 @@ def test_what_a_kill_behind_the_record_left_goes_at_the_next_start(model, tmp_pa
         patch.setattr(fit, "write_report", killed)
         run(model, folder, **{**FEW, "validation": "off"})
     assert (folder / "train.json").is_file() and (folder / "checkpoints").is_dir()
-    (folder / ".train.json.0123.part").write_text("half a rec")
+    (folder / ".train.json.0123456789ab.part").write_text("half a rec")
     before = (folder / "train.json").read_bytes()
     run(model, folder, **{**FEW, "validation": "off"})
     assert (folder / "train.json").read_bytes() == before
     assert not [file for file in folder.iterdir() if file.name == "checkpoints" or file.name.startswith(".")]
-
-
-@contextmanager
-def no_file_larger_than(size, _folder):
-    """The kernel's own limit: what writes a larger file gets an error, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

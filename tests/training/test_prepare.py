@@ -3,8 +3,8 @@
 import pytest
 from transformers import AutoConfig, AutoTokenizer
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.held_out import HeldOut, _hash, held_out
-from fin_plugins.errors import FinError
 from fin_plugins.training import prepare as preparing
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.embedding_rows import check_padding

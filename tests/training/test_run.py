@@ -8,9 +8,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.rows import read_rows
 from fin_plugins.data.trained_rows import read_trained_rows, row_hash
-from fin_plugins.errors import FinError
 from fin_plugins.training.report.record import read_record
 from tests.training.running import losses, run
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import get_scheduler
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.report.record import read_record
 from fin_plugins.training.steps import Steps, planned, start_above_zero

@@ -2,8 +2,8 @@
 
 import pytest
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.guard import test_rows_closed as rows_closed
-from fin_plugins.errors import FinError
 from fin_plugins.training.tasks import load_tasks
 
 pytestmark = pytest.mark.usefixtures("sample_data")

@@ -10,7 +10,7 @@ import click
 from fin_plugins.authoring import look
 from fin_plugins.authoring.plan import NOT_STATED, Wishes
 from fin_plugins.authoring.source import Source
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.tasks.fields import Card
 
 _SHARES = {"test": 0.2, "validation": 0.1}

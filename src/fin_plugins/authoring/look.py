@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import hint
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ def require(frame: "pd.DataFrame", column: str, flag: str) -> "pd.Series[str]":
     if within is not None:
         raise FinError(f"{flag} {column}: holds objects: name what is inside, as in {flag} {shlex.quote(within)}")
     there = ", ".join(shlex.quote(str(name)) for name in frame.columns)
-    raise FinError(f"{flag} {column}: no such column{hint(column, frame.columns)}; there are {there}")
+    raise FinError(f"{flag} {column}: no such column{did_you_mean(column, frame.columns)}; there are {there}")
 
 
 def labels_in(column: "pd.Series[str]", name: str) -> dict[str, int]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from fin_plugins.errors import FinError
-from fin_plugins.locations import task_folder
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _TWIN = "_gen"

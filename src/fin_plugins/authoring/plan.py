@@ -9,17 +9,15 @@ from fin_plugins.authoring import look
 from fin_plugins.authoring.draft import Draft, template_of
 from fin_plugins.authoring.notes import Facts, notes
 from fin_plugins.authoring.source import Source
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import check, hint
-from fin_plugins.tasks.fields import Card, OwnRows
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import did_you_mean, validate
+from fin_plugins.tasks.fields import OWN_ROWS_PLACEHOLDERS, Card, OwnRows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NOT_STATED = "not stated"
 """The licence of data whose licence the user did not name."""
-
-_STAND_INS = {"file": "rows.csv", "splits": {"test": 0.2}, "labels": ["a", "b"]}
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,8 @@ def _chosen(found: dict[str, int], wishes: Wishes) -> dict[str, int]:
     for label in wishes.words:
         if label not in found:
             raise FinError(
-                f"--alias {label}=…: no such label in the data{hint(label, found)}; there are {', '.join(found)}"
+                f"--alias {label}=…: no such label in the data{did_you_mean(label, found)}; "
+                f"there are {', '.join(found)}"
             )
     return {label: found.get(label, 0) for label in wishes.labels or found}
 
@@ -130,7 +129,7 @@ def _without_dropped(texts: "pd.Series[str]", labels: "pd.Series[str]", wishes: 
     there = set(labels.str.strip())
     for label in wishes.dropped:
         if label not in there:
-            raise FinError(f"--drop-label {label}: no such label in the data{hint(label, there)}")
+            raise FinError(f"--drop-label {label}: no such label in the data{did_you_mean(label, there)}")
     frame = pd.DataFrame({"text": texts, "label": labels})
     return frame[labels.map(lambda value: spelled(value, wishes.dropped) is None).astype(bool)].reset_index(drop=True)
 
@@ -167,7 +166,7 @@ def _rows(wishes: Wishes, source: Source, words: Mapping[str, str]) -> tuple[Own
         "split_method": "text_hash",
         **({"split_seed": wishes.split_seed} if wishes.split_seed is not None else {}),
     }
-    rows, findings = check(OwnRows, keys, _STAND_INS)
+    rows, findings = validate(OwnRows, keys, OWN_ROWS_PLACEHOLDERS)
     if rows is None:
         raise FinError("; ".join(f"{'.'.join(map(str, key))}: {message}" for key, message in findings))
     return rows, keys

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from fin_plugins.strict import Strict
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.validation import StrictModel
 from fin_plugins.tasks.fields import Card, OwnRows, ShippedRows
 from fin_plugins.tasks.schema_address import ADDRESS
 
@@ -46,7 +47,7 @@ class _Metric(BaseModel):
     """Take the metric from Hugging Face's `evaluate`."""
 
 
-class _Structure(Strict):
+class _Structure(StrictModel):
     """Keys that lm-eval reads before there is a task."""
 
     include: str | list[str] | None = None
@@ -71,9 +72,8 @@ def write_schemas(folder: Path) -> list[Path]:
     """Write the schemas into a folder and return their paths."""
     written = []
     for name, schema in schemas().items():
-        path, unfinished = folder / name, folder / f".{name}.part"
-        unfinished.write_text(json.dumps(schema, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        written.append(unfinished.replace(path))
+        write_file(folder / name, json.dumps(schema, indent=1, ensure_ascii=False) + "\n")
+        written.append(folder / name)
     return written
 
 
@@ -104,9 +104,9 @@ def _models() -> tuple[type[BaseModel], type[BaseModel]]:
     from lm_eval.config.group import AggMetricConfig, GroupConfig
     from lm_eval.config.task import FewshotConfig, TaskConfig
 
-    fewshot = create_model("Fewshot", __base__=Strict, **_fields(FewshotConfig))
+    fewshot = create_model("Fewshot", __base__=StrictModel, **_fields(FewshotConfig))
     filters: dict[str, Any] = {"filter_list": (list[str] | str | None, None)}
-    aggregate = create_model("AggregateMetric", __base__=Strict, **{**_fields(AggMetricConfig), **filters})
+    aggregate = create_model("AggregateMetric", __base__=StrictModel, **{**_fields(AggMetricConfig), **filters})
     ours: dict[str, Any] = {
         "doc_to_target": (str | int | None, None),
         "fewshot_config": (fewshot, None),

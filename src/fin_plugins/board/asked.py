@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fin_plugins.board.model import Entry, Reading
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import hint
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import did_you_mean
 
 
 def existing(paths: Sequence[str], verbs: Iterable[str] = ()) -> list[Path]:
@@ -20,7 +20,7 @@ def existing(paths: Sequence[str], verbs: Iterable[str] = ()) -> list[Path]:
     """
     for path in paths:
         if not Path(path).exists():
-            raise FinError(f"{path}: no such file or folder{hint(path, verbs)}")
+            raise FinError(f"{path}: no such file or folder{did_you_mean(path, verbs)}")
     return [Path(path) for path in paths]
 
 
@@ -67,7 +67,7 @@ def used_names(names: Mapping[str, str], reading: Reading) -> None:
     for what, name in names.items():
         # Reading may add what tells two models of one name apart, and cuts long names.
         if not any(one.startswith(" ".join(name.split())[:40]) for one in shown):
-            raise FinError(f"--name {what}={name}: no model of that path or name was read{hint(what, shown)}")
+            raise FinError(f"--name {what}={name}: no model of that path or name was read{did_you_mean(what, shown)}")
 
 
 def _models(reading: Reading) -> list[str]:
@@ -83,5 +83,5 @@ def _known(option: str, name: str, known: Sequence[str], what: str) -> None:
     if name not in names:
         # A part of a name is too far from the whole for a misspelling.
         parts = [one for one in names if name and name.casefold() in one.casefold()]
-        near = hint(name, names) or (f" (did you mean {' or '.join(parts)}?)" if len(parts) in (1, 2) else "")
+        near = did_you_mean(name, names) or (f" (did you mean {' or '.join(parts)}?)" if len(parts) in (1, 2) else "")
         raise FinError(f"{option} {name}: no such {what}{near}; there are {', '.join(names)}")

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from fin_plugins.board.model import METRICS, Board, Cell, Column, Estimate
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 _Run = tuple[Column, Cell]
 

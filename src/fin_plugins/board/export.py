@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.board import atomic
 from fin_plugins.board.leaks import Secrets, check_clean, home_name
 from fin_plugins.board.reading.answers import answers_text, file_part
 from fin_plugins.board.reading.columns import Placed
@@ -31,7 +30,8 @@ from fin_plugins.board.reading.raw import Record
 from fin_plugins.board.reading.read import Gathered, gather
 from fin_plugins.board.reading.results import EXPORT
 from fin_plugins.board.reading.values import without_empty
-from fin_plugins.errors import FinError
+from fin_plugins.common.atomic import remove_unfinished_files, write_file
+from fin_plugins.common.errors import FinError
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def export(paths: Sequence[Path], out: Path, names: Mapping[str, str]) -> list[P
             raise FinError(f"{placed[0].entry.source.file}: the same run is there twice: take one of the two away")
         contents |= made
     for folder in {file.parent for file in contents}:
-        atomic.remove_leftovers(folder)
+        remove_unfinished_files(folder)
     return [_write(file, text) for file, text in contents.items()]
 
 
@@ -164,7 +164,7 @@ def _stamp(placed: Placed) -> str:
 
 def _write(file: Path, text: str) -> Path:
     try:
-        atomic.write(file, text.encode())
+        write_file(file, text)
     except OSError as error:
         raise FinError(f"{file}: cannot be written ({error.strerror}): choose another folder") from error
     return file

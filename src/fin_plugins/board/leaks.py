@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 # At the start of a text or of a word in it: /x, ~/x, C:\x, \\x, file:/x.
 _PATH = re.compile(r"(?:^|[\s\"'=:,;([{<>|@])(?:~[\w.-]*/|/[^\s/]|//|[A-Za-z]:[\\/]|\\\\)")

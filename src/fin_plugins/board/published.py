@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fin_plugins.board.model import METRICS, Published
-from fin_plugins.locations import leaderboard_folder
-from fin_plugins.model_check import Finding, check, hint
-from fin_plugins.yaml_file import Problems, dotted, read_yaml
+from fin_plugins.common.locations import leaderboard_folder
+from fin_plugins.common.validation import Finding, did_you_mean, validate
+from fin_plugins.common.yaml_file import Problems, dotted, read_yaml
 
 
 def _number(value: Any) -> Any:
@@ -77,7 +77,7 @@ class Paper(_Strict):
     """its tables"""
 
 
-_STAND_INS = {
+_PLACEHOLDERS = {
     "paper": "a paper",
     "datasets": {"D": {"task": "fin_fomc"}},
     "tables": [{"place": "Table 1", "columns": ["D acc"], "rows": [{"setting": "s", "model": "m", "figures": [1]}]}],
@@ -111,7 +111,7 @@ def read_published(path: Path) -> tuple[Published, ...]:
         Problems: all that is wrong with it, each with its line.
     """
     file = read_yaml(path)
-    paper, findings = check(Paper, file.data, _STAND_INS)
+    paper, findings = validate(Paper, file.data, _PLACEHOLDERS)
     findings += list(_broken_rules(paper)) if paper else []
     # A value that could not be read is None in the data: that much has been said.
     said = tuple(f"{problem.key}." for problem in file.problems if problem.key)
@@ -159,9 +159,9 @@ def _wrong_columns(paper: Paper, table: Table) -> Iterator[tuple[int, str]]:
     for number, column in enumerate(table.columns):
         name, metric = _split(column)
         if name not in paper.datasets:
-            yield number, f"no data set {name or column} above{hint(name or column, paper.datasets)}"
+            yield number, f"no data set {name or column} above{did_you_mean(name or column, paper.datasets)}"
         elif metric not in METRICS:
-            yield number, f"no such metric {metric}{hint(metric, METRICS)}; known are {', '.join(METRICS)}"
+            yield number, f"no such metric {metric}{did_you_mean(metric, METRICS)}; known are {', '.join(METRICS)}"
         elif column in table.columns[:number]:
             yield number, f"{column} is given twice"
 

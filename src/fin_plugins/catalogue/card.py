@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.catalogue.find import Found
 from fin_plugins.catalogue.prompt import Prompt, load, prompt
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -113,7 +113,7 @@ def build(found: Found, split: str | None, row: int, model: str | None) -> TaskC
     Raises:
         FinError: the rows cannot be read, lm-eval cannot make a task of the file, or there is no such row or model.
     """
-    from fin_plugins.evaluation.hashing import digest
+    from fin_plugins.common.hashing import digest
 
     task = load(found.file.path, found.name)
     fin = dict((task.config.metadata or {}).get("fin") or {})

@@ -9,11 +9,11 @@ from typing import Any
 
 from fin_plugins.checks.model import TaskFile
 from fin_plugins.checks.read import read_task_file, real_path
-from fin_plugins.errors import FinError
-from fin_plugins.foreign_files import read_text
-from fin_plugins.locations import task_folder
-from fin_plugins.model_check import hint
-from fin_plugins.shipped import FOR_EDITORS
+from fin_plugins.common.bundled import FOR_EDITORS
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import read_text
+from fin_plugins.common.locations import task_folder
+from fin_plugins.common.validation import did_you_mean
 
 _YAML = (".yaml", ".yml")
 _PROTOCOLS = {"multiple_choice": "choice", "generate_until": "gen"}
@@ -102,7 +102,7 @@ def find(name_or_path: str, folders: Sequence[Path]) -> Found:
         found = task_at(Path(name_or_path))
         same = known.tasks.get(found.name)
         return same if same and real_path(same.file.path) == real_path(found.file.path) else found
-    near = hint(name_or_path, known.tasks)
+    near = did_you_mean(name_or_path, known.tasks)
     raise FinError(f"{name_or_path}: no such task{near}; `fin task list` lists them, --include_path adds a folder")
 
 

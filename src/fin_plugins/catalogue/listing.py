@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fin_plugins.catalogue.find import Found
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.checks.rows.rendering import limits_for_lm_eval
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask

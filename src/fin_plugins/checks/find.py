@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fin_plugins.checks.read import may_be_meant, read_task_file, real_path
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 _YAML = (".yaml", ".yml")
 

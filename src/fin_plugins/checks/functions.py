@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.checks.model import Function, TaskFile
-from fin_plugins.foreign_files import UnreadableFile, read_bytes
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.foreign_files import UnreadableFile, read_bytes
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 
 _OURS = "fin_plugins."
 _ANY = {"*", "__getattr__"}
@@ -133,7 +133,7 @@ def _name_problem(path: str, name: str, source: Path) -> str | None:
     )
     if name in names or names & _ANY:
         return None
-    return f"{path}: {source.name} has no {name}{hint(name, sorted(names))}"
+    return f"{path}: {source.name} has no {name}{did_you_mean(name, sorted(names))}"
 
 
 def _names(body: list[ast.stmt]) -> Iterator[str]:

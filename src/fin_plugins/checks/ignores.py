@@ -8,9 +8,9 @@ from typing import NamedTuple
 import yaml
 
 from fin_plugins.checks.model import Finding
-from fin_plugins.foreign_files import UnreadableFile, open_file
-from fin_plugins.yaml_file import MAX_BYTES
-from fin_plugins.yaml_nodes import MAX_DEPTH
+from fin_plugins.common.foreign_files import UnreadableFile, open_file
+from fin_plugins.common.yaml_file import MAX_BYTES
+from fin_plugins.common.yaml_nodes import MAX_DEPTH
 
 _COMMENT = re.compile(r"(?:^|\s)#\s*fin:\s*ignore\b[\s:]*(?P<codes>[^#]*)")
 _CODE = re.compile(r"[A-Z]\d\d")

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from fin_plugins.yaml_nodes import Function as Function
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.yaml_nodes import Function as Function
+from fin_plugins.common.yaml_nodes import Key
 
 Kind = Literal["task", "group", "training"]
 

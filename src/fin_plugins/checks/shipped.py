@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fin_plugins.checks.model import TaskFile
 from fin_plugins.checks.read import read_task_file
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 _NAME = re.compile(
     r"""^["']?(?:task|group)["']?[ \t]*:[ \t]*(["']?)([^\s"'#\[{|>&*!][^\n"'#]*?)\1[ \t]*(?:\#.*)?$""",

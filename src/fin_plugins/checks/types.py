@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from fin_plugins.checks.model import Function
-from fin_plugins.model_check import hint
+from fin_plugins.common.validation import did_you_mean
 
 _WORDS: dict[Any, str] = {
     str: "text",
@@ -24,7 +24,7 @@ def type_problem(value: Any, stated: Any) -> str | None:
     """What the value should be instead; None where it is right, or where only running the task would tell."""
     if _fits(value, stated):
         return None
-    near = hint(value, _literals(stated)) if isinstance(value, str) else ""
+    near = did_you_mean(value, _literals(stated)) if isinstance(value, str) else ""
     return f"should be {_named(stated)}{near}, not {_shown(value)}"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from fin_plugins.checks import shipped
 from fin_plugins.checks.model import TaskFile
 from fin_plugins.checks.read import read_task_file, real_path
-from fin_plugins.foreign_files import read_bytes
-from fin_plugins.locations import task_folder
+from fin_plugins.common.foreign_files import read_bytes
+from fin_plugins.common.locations import task_folder
 
 
 @dataclass(frozen=True)

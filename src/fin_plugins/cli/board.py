@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fin_plugins.cli.verbs import OrUnnamed, Unnamed
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.board.model import Reading

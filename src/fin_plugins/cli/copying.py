@@ -10,7 +10,7 @@ def copy_out(copy: Callable[[str, str], Path], verb: str, file: str | None, to: 
     """Write a shipped file out, and say what to type next.
 
     Args:
-        copy: of the files of that kind, `Shipped.copy`.
+        copy: of the files of that kind, `BundledConfigs.copy`.
         verb: the command, as `fin run`.
         file: the file's name; None where it was typed behind the flag.
         to: what was typed behind the flag.

@@ -136,8 +136,8 @@ def show(task: str, split: str, number: int, as_json: bool) -> None:
       fin data show fin_fomc --split train -n 5
       FIN_DATA=sample fin data show fin_deal --split fewshot --json
     """  # noqa: D301 - click wants the character itself
+    from fin_plugins.common.errors import FinError
     from fin_plugins.data.rows import read_rows
-    from fin_plugins.errors import FinError
 
     rows = read_rows(task)
     if split not in rows.splits:

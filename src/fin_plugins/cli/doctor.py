@@ -77,7 +77,7 @@ def ask(full: bool) -> dict[str, Any]:
         clashes: names of ours that its own files define as well.
         wrapped: whether the start-up file is in force.
     """
-    from fin_plugins.locations import task_folder
+    from fin_plugins.common.locations import task_folder
 
     if not full:
         _leave_out_the_package_code()

@@ -65,7 +65,7 @@ def command(arguments: tuple[str, ...]) -> None:
     if model and asks_for_a_run:
         check_model(model)
     if flags:
-        from fin_plugins.errors import FinError
+        from fin_plugins.common.errors import FinError
 
         raise FinError(
             f"{flags} can be used with --model fin_vllm or fin_hf only (here: {model or 'none named'}): "

@@ -6,7 +6,7 @@ import click
 
 from fin_plugins import __version__
 from fin_plugins.cli.verbs import Verbs
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 VERBS = {
     "eval": "Run lm-eval with the fin tasks; base and many LoRA adapters on one engine, resuming.",

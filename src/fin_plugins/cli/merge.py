@@ -130,13 +130,13 @@ def _merge(
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.merging.recipes.shipped import listing
+    from fin_plugins.common.bundled import MERGE_RECIPES
 
-    click.echo(listing(as_json))
+    click.echo(MERGE_RECIPES.listing(as_json))
 
 
 def _copy(recipe: str, to: str) -> None:
-    from fin_plugins.merging.recipes.shipped import copy
+    from fin_plugins.common.bundled import MERGE_RECIPES
 
-    target = copy(recipe, to)
+    target = MERGE_RECIPES.copy(recipe, to)
     click.echo(f"{target}: edit it, then run `fin merge {target} …`")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fin_plugins.durations import duration
+from fin_plugins.common.formatting import duration
 
 if TYPE_CHECKING:
     from fin_plugins.merging.search.read import Configured
@@ -75,16 +75,16 @@ def search(
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.merging.search.read import listing
+    from fin_plugins.common.bundled import MERGE_SEARCHES
 
-    click.echo(listing(as_json))
+    click.echo(MERGE_SEARCHES.listing(as_json))
 
 
 def _copy(file: str | None, to: str) -> None:
     from fin_plugins.cli.copying import copy_out
-    from fin_plugins.merging.search.read import copy
+    from fin_plugins.common.bundled import MERGE_SEARCHES
 
-    copy_out(copy, "fin merge search", file, to)
+    copy_out(MERGE_SEARCHES.copy, "fin merge search", file, to)
 
 
 def _estimated(read: "Configured", as_json: bool) -> str:

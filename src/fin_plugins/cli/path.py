@@ -2,7 +2,7 @@
 
 import click
 
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 
 @click.command("path")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.experiments.config import Experiment
@@ -92,16 +92,16 @@ def command(
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.experiments.files.shipped import listing
+    from fin_plugins.common.bundled import EXPERIMENTS
 
-    click.echo(listing(as_json))
+    click.echo(EXPERIMENTS.listing(as_json))
 
 
 def _copy(file: str | None, to: str) -> None:
     from fin_plugins.cli.copying import copy_out
-    from fin_plugins.experiments.files.shipped import copy
+    from fin_plugins.common.bundled import EXPERIMENTS
 
-    copy_out(copy, "fin run", file, to)
+    copy_out(EXPERIMENTS.copy, "fin run", file, to)
 
 
 def _planned(file: str, changes: list[str], *, fetch: bool) -> "Plan":

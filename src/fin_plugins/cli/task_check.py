@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.checks.model import Finding, Options
@@ -133,10 +133,10 @@ def _print_rules(code: str | None, as_json: bool) -> None:
 
 def _known(code: str) -> str:
     from fin_plugins.checks.rules import rules
-    from fin_plugins.model_check import hint
+    from fin_plugins.common.validation import did_you_mean
 
     if code.upper() not in rules():
-        raise FinError(f"{code}: no such rule{hint(code, rules())}; --list-rules lists them")
+        raise FinError(f"{code}: no such rule{did_you_mean(code, rules())}; --list-rules lists them")
     return code.upper()
 
 

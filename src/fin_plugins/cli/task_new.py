@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.authoring.asking import Asking

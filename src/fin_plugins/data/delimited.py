@@ -6,7 +6,7 @@ import re
 from io import StringIO
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 _DELIMITERS = (",", ";", "\t")
 _LONGEST_CELL = 1 << 30

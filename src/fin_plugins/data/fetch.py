@@ -3,15 +3,15 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 from filelock import FileLock
 
+from fin_plugins.common.atomic import remove_unfinished_files, unfinished_file
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.folders import cannot_write, writable
 from fin_plugins.data.sources import SourceFile
-from fin_plugins.errors import FinError
 
 # Seconds waited before another try of a download that failed in passing.
 WAITS: tuple[float, ...] = (0.5, 1.5, 4.0)
@@ -24,8 +24,8 @@ OnBytes = Callable[[int], None]
 def fetch_file(source: SourceFile, raw: Path, mirror: Path | None = None, on_bytes: OnBytes = lambda n: None) -> bool:
     """Bring one raw file below the folder `raw`, checked, unless it lies there already with the right checksum.
 
-    The bytes go to a temporary name beside the target, which is renamed once the checksum is right: what stands under
-    the final name is always whole. A lock lets two fetches at once both end well.
+    What stands under the final name is always whole, and has the right checksum. A lock lets two fetches at once both
+    end well.
 
     Args:
         source: the file.
@@ -41,16 +41,12 @@ def fetch_file(source: SourceFile, raw: Path, mirror: Path | None = None, on_byt
     """
     target = raw / source.path
     writable(target.parent)
-    with FileLock(str(_hidden(target, "lock"))):
+    with FileLock(str(target.with_name(f".{target.name}.lock"))):
         if _checksum(target) == source.sha256:
             on_bytes(source.bytes)
             return False
         _take(source, target, mirror, on_bytes)
     return True
-
-
-def _hidden(target: Path, ending: str) -> Path:
-    return target.with_name(f".{target.name}.{ending}")
 
 
 def _checksum(path: Path) -> str | None:
@@ -61,24 +57,16 @@ def _checksum(path: Path) -> str | None:
 
 
 def _take(source: SourceFile, target: Path, mirror: Path | None, on_bytes: OnBytes) -> None:
-    part = _hidden(target, "part")
+    remove_unfinished_files(target.parent)
     try:
-        got = _write(_copied(source, mirror), part, on_bytes) if mirror else _download(source, part, on_bytes)
-        if got != source.sha256:
-            origin = source.url if mirror is None else mirror / source.path
-            raise FinError(
-                f"{origin}: checksum mismatch, expected sha256 {source.sha256}, got {got}: "
-                "nothing was kept; fetch again, or take the file from elsewhere with `fin data fetch --mirror DIR`"
-            )
-        _replace(part, target)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _replace(part: Path, target: Path) -> None:
-    try:
-        part.replace(target)
+        with unfinished_file(target) as part:
+            got = _write(_copied(source, mirror), part, on_bytes) if mirror else _download(source, part, on_bytes)
+            if got != source.sha256:
+                origin = source.url if mirror is None else mirror / source.path
+                raise FinError(
+                    f"{origin}: checksum mismatch, expected sha256 {source.sha256}, got {got}: "
+                    "nothing was kept; fetch again, or take the file from elsewhere with `fin data fetch --mirror DIR`"
+                )
     except OSError as error:
         raise cannot_write(target.parent, error) from error
 
@@ -86,24 +74,12 @@ def _replace(part: Path, target: Path) -> None:
 def _write(chunks: Iterator[bytes], part: Path, on_bytes: OnBytes) -> str:
     """Write the chunks and return their checksum."""
     digest = hashlib.sha256()
-    try:
-        file = part.open("wb")
-    except OSError as error:
-        raise cannot_write(part.parent, error) from error
-    with file:
+    with part.open("wb") as file:
         for chunk in chunks:
             digest.update(chunk)
-            _append(file.write, chunk, part.parent)
+            file.write(chunk)
             on_bytes(len(chunk))
-        _append(lambda _: file.flush(), b"", part.parent)
     return digest.hexdigest()
-
-
-def _append(write: Callable[[bytes], object], chunk: bytes, folder: Path) -> None:
-    try:
-        write(chunk)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 def _copied(source: SourceFile, mirror: Path) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 
 def data_dir() -> Path:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 TEST = "test"
 _closed = 0  # of the process, not of a thread: a data loader's thread must not get past it

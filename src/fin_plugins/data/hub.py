@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.tables import as_text
-from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
     import pandas as pd

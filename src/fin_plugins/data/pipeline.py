@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard, store
 from fin_plugins.data.builders import build
 from fin_plugins.data.clean import UNCLEANED, clean
 from fin_plugins.data.fetch import OnBytes, fetch_file
 from fin_plugins.data.folders import built_dir, raw_dir, writable
 from fin_plugins.data.sources import Dataset, SourceFile
-from fin_plugins.errors import FinError
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from importlib.resources import files
 
 import pandas as pd
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard, store
 from fin_plugins.data.folders import built_dir
 from fin_plugins.data.sources import Dataset, find
-from fin_plugins.errors import FinError
 
 # Variants share the embedded rows of the data set they are a variant of.
 _SAMPLE_OF = {"finred_paper": "finred", "causal_full": "causal"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 PUBLIC_BASE_URL = "https://raw.githubusercontent.com"
 

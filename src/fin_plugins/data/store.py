@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from fin_plugins.common.atomic import remove_unfinished_files, write_file
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard
 from fin_plugins.data.folders import built_dir, cannot_write, writable
 from fin_plugins.data.sources import Dataset
-from fin_plugins.errors import FinError
 
 SCHEMA_VERSION = 1
 # Raised when a change of the builders or the cleaning changes rows: data built by another version is built again.
@@ -73,7 +73,7 @@ def current(dataset: Dataset) -> Manifest | None:
 
 
 def write(folder: Path, manifest: Manifest, splits: dict[str, pd.DataFrame]) -> None:
-    """Write the splits and then the manifest, each to a temporary name that is renamed.
+    """Write the splits and then the manifest, each whole or not at all.
 
     An older manifest goes first, so that a build killed half-way reads as none.
 
@@ -81,23 +81,14 @@ def write(folder: Path, manifest: Manifest, splits: dict[str, pd.DataFrame]) -> 
         FinError: the folder cannot be written.
     """
     writable(folder)
+    remove_unfinished_files(folder)
     try:
         (folder / "manifest.json").unlink(missing_ok=True)
         for split, frame in splits.items():
-            _renamed(folder / f"{split}.parquet", lambda part, frame=frame: frame.to_parquet(part, index=False))  # type: ignore[misc]
-        text = json.dumps(asdict(manifest), indent=1) + "\n"
-        _renamed(folder / "manifest.json", lambda part: part.write_text(text, encoding="utf-8"))
+            write_file(folder / f"{split}.parquet", partial(frame.to_parquet, index=False))
+        write_file(folder / "manifest.json", json.dumps(asdict(manifest), indent=1) + "\n")
     except OSError as error:
         raise cannot_write(folder, error) from error
-
-
-def _renamed(target: Path, write_to: Callable[[Path], object]) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        write_to(part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_split(path: Path, task: str, content: str) -> pd.DataFrame:

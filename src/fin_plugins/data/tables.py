@@ -2,13 +2,13 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.errors import FinError, first_line
+from fin_plugins.common.validation import did_you_mean
 from fin_plugins.data.delimited import decoded, delimited
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ def _parquet(path: Path) -> Columns:
     try:
         table = parquet.ParquetFile(path).read()
     except (pyarrow.ArrowException, ValueError) as error:
-        raise FinError(f"{path}: no Parquet file, or a broken one ({_first_line(error)})") from error
+        raise FinError(f"{path}: no Parquet file, or a broken one ({first_line(error)})") from error
     _told_apart(table.column_names, path)
     return {name: list(map(as_text, table[name].to_pylist())) for name in table.column_names}
 
@@ -109,7 +109,7 @@ def _xlsx(path: Path, sheet: str | None) -> Columns:
     except OSError:
         raise
     except Exception as error:  # openpyxl lets those of zipfile, of the XML parser and its own through
-        raise FinError(f"{path}: no XLSX file, or a broken one ({_first_line(error)})") from error
+        raise FinError(f"{path}: no XLSX file, or a broken one ({first_line(error)})") from error
     return _by_column(_chosen(sheets, sheet, titles, path), path)
 
 
@@ -123,7 +123,7 @@ def _sheet_rows(sheet: Any) -> list[list[str]]:
 def _chosen(sheets: dict[str, list[list[str]]], sheet: str | None, titles: list[str], path: Path) -> list[list[str]]:
     """The rows of the sheet that is named, else of the only one that has rows."""
     if sheet is not None and sheet not in sheets:
-        raise FinError(f"{path}: no sheet {sheet!r}{hint(sheet, titles)}; there are {', '.join(titles)}")
+        raise FinError(f"{path}: no sheet {sheet!r}{did_you_mean(sheet, titles)}; there are {', '.join(titles)}")
     filled = {title: rows for title, rows in sheets.items() if rows}
     if len(filled) > 1:
         counts = ", ".join(f"{title} ({len(rows):,} lines)" for title, rows in filled.items())
@@ -162,7 +162,7 @@ def _parsed(text: str, place: str) -> Any:
         where = f", line {error.lineno}" if error.lineno > 1 else ""
         raise FinError(f"{place}{where}: no JSON ({error.msg} at character {error.colno})") from error
     except (RecursionError, ValueError) as error:  # a number of thousands of digits is a ValueError
-        raise FinError(f"{place}: JSON that nobody would write ({_first_line(error)})") from error
+        raise FinError(f"{place}: JSON that nobody would write ({first_line(error)})") from error
 
 
 def _encodable(columns: Columns, path: Path) -> None:
@@ -179,11 +179,6 @@ def _is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    lines: Iterable[str] = str(error).splitlines()
-    return next(iter(lines), type(error).__name__)
 
 
 def _columns(path: Path, sheet: str | None, encoding: str | None) -> Columns:

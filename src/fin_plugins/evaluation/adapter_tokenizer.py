@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 
 _TEMPLATE, _SETTINGS, _VOCABULARY = "chat_template.jinja", "tokenizer_config.json", "tokenizer.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 
 LINEAR, CONV1D, EMBEDDING = "linear", "conv1d", "embedding"
 
@@ -48,10 +48,9 @@ def base_layers(folder: Path, *, untied: bool = False) -> BaseLayers:
     try:
         return _layers(folder, (folder / "config.json").read_bytes(), untied)
     except (ValueError, OSError, ImportError, AttributeError, KeyError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0]
         raise FinError(
-            f"{folder}: transformers cannot build the architecture of its config.json ({reason}), so that nothing "
-            "tells how its layers lie: give a model of an architecture that transformers has"
+            f"{folder}: transformers cannot build the architecture of its config.json ({first_line(error)}), so that "
+            "nothing tells how its layers lie: give a model of an architecture that transformers has"
         ) from error
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.hashing import hash_files
 from fin_plugins.evaluation.base_layers import CONV1D, base_layers
-from fin_plugins.evaluation.hashing import hash_files
-from fin_plugins.foreign_files import UnreadableFile, read_json
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter
 
 Shapes = dict[str, tuple[int, ...]]

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.scoring.adapters import BASE, Adapter, check_name, read_adapter, read_adapters
 from fin_plugins.tasks.harness import check_options, config_file, did_you_mean, with_task_folder
 
@@ -212,7 +212,7 @@ def _lm_eval_settings(arguments: list[str]) -> Any:
             with redirect_stdout(StringIO()):  # it prints itself where a configuration file is used
                 return EvaluatorConfig.from_cli(namespace)
         except (ValueError, TypeError) as error:
-            raise FinError(f"{str(error).splitlines()[0]} (lm-eval's own check of its arguments)") from error
+            raise FinError(f"{first_line(error)} (lm-eval's own check of its arguments)") from error
 
 
 def _refuse(settings: Any) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fin_plugins.durations import duration
-from fin_plugins.evaluation.progress import say
+from fin_plugins.common.console import say
+from fin_plugins.common.formatting import duration
 
 LINE_INTERVAL = 30.0
 """Seconds between two lines where standard error is no terminal."""

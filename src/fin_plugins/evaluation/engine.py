@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.console import say
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.command import Command
 from fin_plugins.evaluation.probe import known_dtype
-from fin_plugins.evaluation.progress import say
 from fin_plugins.hardware import computes_bfloat16
 from fin_plugins.scoring.adapters import engine_limits
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins import __version__
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import digest, hash_files, model_files
+from fin_plugins.common.errors import FinError, first_line
+from fin_plugins.common.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import CONFIG, Adapter
 
 # Arguments that name the model or its files, whose content is hashed, so that a moved folder stays the same model; and
@@ -196,10 +196,9 @@ def _snapshot(name: str, revision: Any, patterns: list[str], cache: Any, setting
             name, revision=str(revision) if revision else None, allow_patterns=patterns, cache_dir=cache
         )
     except Exception as error:  # the hub's client raises many kinds: no network, no such name, no permission
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FinError(
-            f"{setting}={name}: no such folder here, and not to be had from the model hub or its cache ({reason}): "
-            "give a folder, or download the model first"
+            f"{setting}={name}: no such folder here, and not to be had from the model hub or its cache "
+            f"({first_line(error)}): give a folder, or download the model first"
         ) from error
     return Path(found)
 

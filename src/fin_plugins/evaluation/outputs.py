@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.newest import content_hash, is_newest
 from fin_plugins.evaluation.store import FOLDER, cannot_write, write
 

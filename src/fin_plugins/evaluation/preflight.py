@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.progress import say
+from fin_plugins.common.console import say
+from fin_plugins.common.errors import FinError
 
 Pair = tuple[list[int], list[int]]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.engine import model_class
 from fin_plugins.tasks.results import score_choice
 

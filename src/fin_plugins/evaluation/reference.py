@@ -19,9 +19,10 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest, hash_files, model_files
 from fin_plugins.evaluation.base_match import header_shapes
-from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter
 
 
@@ -86,11 +87,8 @@ def _read(file: Path) -> Reference | None:
 
 
 def _write(file: Path, reference: Reference) -> None:
-    part = file.with_suffix(f".{os.getpid()}.part")
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(asdict(reference)), encoding="utf-8")
-        part.replace(file)
+        write_file(file, json.dumps(asdict(reference)))
 
 
 def _run(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.console import say
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest
 from fin_plugins.evaluation import identity
 from fin_plugins.evaluation.adapter_checks import check_adapters, check_attachment
 from fin_plugins.evaluation.adapter_tokenizer import tokenizer_warnings
@@ -15,12 +17,10 @@ from fin_plugins.evaluation.command import Command
 from fin_plugins.evaluation.comparison import comparison_table
 from fin_plugins.evaluation.engine import Engine, default_engine
 from fin_plugins.evaluation.evaluate import Tasks, evaluate, show
-from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.newest import task_hashes
 from fin_plugins.evaluation.outputs import Outputs, fingerprint, write_list
 from fin_plugins.evaluation.preflight import check_prompts, say_missing_template
 from fin_plugins.evaluation.probe import Answers, probe_tokens
-from fin_plugins.evaluation.progress import say
 from fin_plugins.evaluation.prompts import NoEngine, PromptLM
 from fin_plugins.evaluation.pruning import check_prune
 from fin_plugins.evaluation.reference import Reference, references

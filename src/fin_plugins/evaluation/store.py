@@ -1,18 +1,16 @@
 """Answers on disk, one file for each unit of work: one model on one task. Metrics are never stored, always computed."""
 
 import json
-import os
-import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import digest
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.console import say
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest
 from fin_plugins.evaluation.identity import changed
-from fin_plugins.evaluation.progress import say
 
 SCHEMA = 1
 FOLDER = ".fin-eval"
@@ -150,24 +148,15 @@ class Store:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a file whole or not at all: under a temporary name, flushed, renamed.
+    """Write a file whole or not at all.
 
     Raises:
         FinError: it cannot be written.
     """
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
+        write_file(file, text)
     except OSError as error:
         raise cannot_write(file.parent, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def cannot_write(folder: Path, error: OSError) -> FinError:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.console import say
+from fin_plugins.common.hashing import digest
 from fin_plugins.evaluation.along import Along, requests_of
 from fin_plugins.evaluation.display import document_progress
 from fin_plugins.evaluation.facade import Facade
-from fin_plugins.evaluation.hashing import digest
-from fin_plugins.evaluation.progress import say
 from fin_plugins.evaluation.prompts import NoEngine
 from fin_plugins.evaluation.store import Store, Unit, unit_key
 from fin_plugins.evaluation.units import Model, Progress, Settings

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from fin_plugins.strict import Number, Positive, Share, Strict, Text, rule
+from fin_plugins.common.validation import Number, Positive, Share, StrictModel, Text, rule
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")]
 """Of a model, training or merge: part of folder and step names."""
@@ -12,7 +12,7 @@ Count = Annotated[int, Number, Field(ge=0)]
 Kind = Literal["train", "merge", "search", "score", "board"]
 
 
-class Resources(Strict):
+class Resources(StrictModel):
     """What one step of a kind takes. Steps run side by side as far as the machine's, or the profile's, suffice."""
 
     cores: Positive = 2
@@ -24,7 +24,7 @@ class Resources(Strict):
     """A cluster stops a step that takes longer."""
 
 
-class Model(Strict):
+class Model(StrictModel):
     """A model to start from."""
 
     model: Text
@@ -47,14 +47,14 @@ class Model(Strict):
     """Further arguments of the engine for this model."""
 
 
-class Tasks(Strict):
+class Tasks(StrictModel):
     """What is scored: names of tasks or groups, or paths of task files, always the choice task (without `_gen`)."""
 
     seen: Annotated[list[Text], Field(min_length=1)]
     unseen: list[Text] = Field(default_factory=list)
 
 
-class Rows(Strict):
+class Rows(StrictModel):
     """Which rows: at most so many, drawn with the seed (train) or the first (test rows stand in a random order)."""
 
     data: Literal["real", "sample"] = "real"
@@ -66,7 +66,7 @@ class Rows(Strict):
     """Test rows a data set, as lm-eval's --limit."""
 
 
-class Training(Strict):
+class Training(StrictModel):
     """One adapter for each model and seed. A bare name stands for the training file alone."""
 
     file: Text
@@ -75,7 +75,7 @@ class Training(Strict):
     """Keys of it, as with `fin train --set`."""
 
 
-class Merge(Strict):
+class Merge(StrictModel):
     """One merged model for each model and seed."""
 
     experts: Annotated[list[Name], Field(min_length=1)]
@@ -111,7 +111,7 @@ class Merge(Strict):
         return self
 
 
-class Scoring(Strict):
+class Scoring(StrictModel):
     """How everything is scored: `fin eval`'s arguments."""
 
     engine: Literal["fin_hf", "fin_vllm"] = "fin_hf"
@@ -120,7 +120,7 @@ class Scoring(Strict):
     chat_template: bool = True
 
 
-class Board(Strict):
+class Board(StrictModel):
     """The board at the end: `fin board`'s options."""
 
     reference: Name | None = None
@@ -137,7 +137,7 @@ def _model(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
-class Experiment(Strict):
+class Experiment(StrictModel):
     """An experiment file."""
 
     models: Annotated[

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.config import Kind
 from fin_plugins.experiments.steps import Plan
 from fin_plugins.training.report.record import write_text

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.common.atomic import write_file
 from fin_plugins.experiments.config import Kind, Resources
 
 
@@ -90,11 +91,11 @@ class Plan:
     def write(self) -> Path:
         """Write the generated files and `plan.json`, which the Snakefile reads; returns the latter."""
         for path, text in self.files.items():
-            write_whole(self.work / path, text)
+            write_file(self.work / path, text)
         steps = [{**asdict(step), "resources": step.resources.model_dump(), "log": step.log} for step in self.steps]
         file = self.work / "plan.json"
         whole = {"name": self.name, "environment": dict(self.environment), "steps": steps}
-        write_whole(file, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+        write_file(file, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
         return file
 
 
@@ -120,11 +121,3 @@ def marker(name: str, key: str) -> str:
 def of_kind(steps: Iterable[Step], kind: Kind) -> list[Step]:
     """The steps of one kind."""
     return [step for step in steps if step.kind == kind]
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file so that it is never seen half written."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)

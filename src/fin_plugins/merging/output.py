@@ -1,15 +1,14 @@
 """The folder of a result: written under another name, and renamed when all of it is there."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import Timeout
+from fin_plugins.common.atomic import remove_unfinished_folders, unfinished_folder
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.file_lock import Locked
 
-from fin_plugins.errors import FinError
-from fin_plugins.merging.leftovers import held, old_of, scratch_of
-from fin_plugins.modes import give_usual_mode
+_RECORD = "merge.json"  # `recorded.FILE`, which loads torch
 
 
 def check_out(out: Path, *, force: bool) -> None:
@@ -22,6 +21,11 @@ def check_out(out: Path, *, force: bool) -> None:
         raise FinError(f"--out {out}: is a file or a link: name a folder")
     if out.is_dir() and not force and any(out.iterdir()):
         raise FinError(f"--out {out}: is there already: name another folder, or pass --force to replace it")
+
+
+def clear_merges(folder: Path) -> None:
+    """Remove what killed merges left in a folder, and put back what they were about to replace."""
+    remove_unfinished_folders(folder, _RECORD)
 
 
 @contextmanager
@@ -40,28 +44,10 @@ def written_whole(out: Path) -> Iterator[Path]:
     Raises:
         FinError: it cannot be written, or another process writes it.
     """
-    scratch = scratch_of(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with held(out):
-            try:
-                shutil.rmtree(scratch, ignore_errors=True)
-                scratch.mkdir()
-                yield scratch
-                give_usual_mode(scratch)
-                _take_place(scratch, out)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-    except Timeout as error:
+        with unfinished_folder(out) as unfinished:
+            yield unfinished
+    except Locked as error:
         raise FinError(f"--out {out}: another merge writes there: wait for it, or name another folder") from error
     except OSError as error:
         raise FinError(f"--out {out}: cannot be written ({error.strerror or error}): free some space") from error
-
-
-def _take_place(scratch: Path, out: Path) -> None:
-    old = old_of(out)
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.replace(old)
-    scratch.replace(out)
-    shutil.rmtree(old, ignore_errors=True)

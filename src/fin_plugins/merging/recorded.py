@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.common.hashing import digest, hash_files, model_files
 from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
 from fin_plugins.data.trained_rows import known_rows, trained_rows_text
-from fin_plugins.evaluation.hashing import digest, hash_files, model_files
 from fin_plugins.merging.adapters.measure import AdapterMerge
 from fin_plugins.merging.checkpoint.run import Written
 from fin_plugins.merging.model import Expert, Filled

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.merging.inputs.read import Inputs, read_inputs
 from fin_plugins.merging.inputs.resources import check_resources
-from fin_plugins.merging.leftovers import clear_merges
 from fin_plugins.merging.model import Filled
-from fin_plugins.merging.output import check_out, written_whole
+from fin_plugins.merging.output import check_out, clear_merges, written_whole
 from fin_plugins.merging.progress import shown
 from fin_plugins.merging.recipes.fill import fill, read_recipe
 from fin_plugins.merging.recipes.settings import read_settings
-from fin_plugins.yaml_file import Problems
 
 
 @dataclass(frozen=True, kw_only=True)

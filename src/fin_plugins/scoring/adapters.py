@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from fin_plugins.errors import FinError
-from fin_plugins.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

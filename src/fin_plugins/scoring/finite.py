@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lm_eval.api.registry import register_model
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.documents import count_cut
 from fin_plugins.scoring.encoding import encode_all, encode_pairs
 from fin_plugins.scoring.finite import check_before_generation, finite_answers

@@ -3,7 +3,7 @@
 import itertools
 from typing import TYPE_CHECKING, Any, cast
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter, read_config
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate.utils.memory import clear_device_cache
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import Adapter
 from fin_plugins.scoring.hf_adapters import (
     PEFT_ERRORS,

@@ -20,7 +20,7 @@ from vllm import SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.adapters import Adapter, engine_limits, read_adapter
 from fin_plugins.scoring.documents import Document, Request, count_cut, plan_documents
 from fin_plugins.scoring.encoding import encode_pairs

@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fin_plugins.strict import Number, Strict, Text, rule
+from fin_plugins.common.validation import Number, StrictModel, Text, rule
 
 Split = Literal["train", "validation", "test"]
 Fraction = Annotated[float, Number, Field(gt=0, lt=1)]
 SplitMethod = Literal["text_hash", "shuffle"]
 
 
-class Card(Strict):
+class Card(StrictModel):
     """`metadata.fin`: what a reader of the results has to know about the data."""
 
     rows: Text | None = None
@@ -32,7 +32,7 @@ class Card(Strict):
     """Paper to cite."""
 
 
-class ShippedRows(Strict):
+class ShippedRows(StrictModel):
     """`dataset_kwargs` of `fin_plugins.tasks.rows.load`: a data set that ships with the package."""
 
     labels: list[Text]
@@ -41,7 +41,7 @@ class ShippedRows(Strict):
     """Further spellings of a label that count as that label in a generated answer."""
 
 
-class Columns(Strict):
+class Columns(StrictModel):
     """Which columns of the table hold what."""
 
     text: Text = "text"
@@ -60,7 +60,7 @@ class Columns(Strict):
         return self
 
 
-class Fractions(Strict):
+class Fractions(StrictModel):
     """Shares of the rows that are cut off as splits; the rest is `train`."""
 
     test: Annotated[float, Number, Field(gt=0, le=1)]
@@ -75,7 +75,7 @@ class Fractions(Strict):
         return self
 
 
-class OwnRows(Strict):
+class OwnRows(StrictModel):
     """`dataset_kwargs` of `fin_plugins.tasks.own.load`: a labelled file, several, or a hub data set.
 
     Exactly one of `file`, `files` and `hub`. Paths are relative to the YAML. No key may be called like a model argument
@@ -148,3 +148,7 @@ class OwnRows(Strict):
         if self.file and not (self.splits or self.split_column):
             raise rule("file", "one table has no splits: add `splits: {test: 0.2}` or split_column")
         return self
+
+
+OWN_ROWS_PLACEHOLDERS = {"file": "rows.csv", "splits": {"test": 0.2}, "labels": ["a", "b"]}
+"""For the keys of `OwnRows` that must be there, a value that breaks no rule."""

@@ -10,8 +10,8 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
-from fin_plugins.locations import task_folder
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 
 _SUBCOMMANDS = ("run", "ls", "validate")
 

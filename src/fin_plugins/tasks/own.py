@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fin_plugins.errors import FinError, show_in_one_line
-from fin_plugins.tasks.fields import OwnRows
+from fin_plugins.common.errors import FinError, show_in_one_line
+from fin_plugins.tasks.fields import OWN_ROWS_PLACEHOLDERS, OwnRows
 from fin_plugins.tasks.licence import show_licence
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _warned: set[tuple[str, ...]] = set()
-
-_STAND_INS = {"file": "rows.csv", "splits": {"test": 0.2}, "labels": ["a", "b"]}
 
 
 def load(*, fin: dict[str, Any] | None = None, config_source: str | None = None, **given: Any) -> "DatasetDict":
@@ -78,10 +76,12 @@ def _stated(source: Path) -> dict[str, Any]:
 
 def _checked(given: dict[str, Any], stated: Any, source: Path) -> OwnRows:
     """The keys that are ours, and those that the YAML has under `dataset_kwargs`, so that a misspelt one is noticed."""
-    from fin_plugins.model_check import check
+    from fin_plugins.common.validation import validate
 
     ours = {*OwnRows.model_fields, *(stated if isinstance(stated, dict) else ())}
-    rows, findings = check(OwnRows, {key: value for key, value in given.items() if key in ours}, _STAND_INS)
+    rows, findings = validate(
+        OwnRows, {key: value for key, value in given.items() if key in ours}, OWN_ROWS_PLACEHOLDERS
+    )
     if rows is None:
         said = "; ".join(f"{'.'.join(map(str, ('dataset_kwargs', *key)))}: {message}" for key, message in findings)
         raise FinError(f"{source}: {said}")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import hint
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import did_you_mean
 from fin_plugins.tasks.fields import OwnRows
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _columns(rows: OwnRows, frame: "pd.DataFrame", name: str) -> "pd.DataFrame":
     missing = next((named[ours] for ours, cells in found.items() if cells is None), missing)
     if missing is not None:
         listed = ", ".join(repr(str(one)) if "," in str(one) else str(one) for one in frame.columns)
-        raise FinError(f"{name}: no column {missing!r}{hint(missing, frame.columns)}; there are {listed}")
+        raise FinError(f"{name}: no column {missing!r}{did_you_mean(missing, frame.columns)}; there are {listed}")
     return pd.DataFrame({**found, **{one: frame[one] for one in columns.also}})
 
 
@@ -205,7 +205,8 @@ def _unlisted(rows: OwnRows, frames: "Frames", unknown: set[str]) -> str:
                 counts[str(value)] = counts.get(str(value), 0) + int(count)
     listed = list(rows.labels)
     shown = [
-        f"{value or 'no label'}{hint(value, listed) if value else ''} in {count:,} row{'s' if count > 1 else ''}"
+        f"{value or 'no label'}{did_you_mean(value, listed) if value else ''} "
+        f"in {count:,} row{'s' if count > 1 else ''}"
         for value, count in sorted(counts.items(), key=lambda one: -one[1])[:_SHOWN]
     ]
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""

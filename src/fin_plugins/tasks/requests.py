@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fin_plugins.errors import FinError, show_in_one_line
+from fin_plugins.common.errors import FinError, show_in_one_line
 from fin_plugins.tasks.documents import documents
 from fin_plugins.tasks.licence import show_licence
 

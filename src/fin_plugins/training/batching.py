@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.hf_check import exact_length
 from fin_plugins.training.batching_check import disagreement
 from fin_plugins.training.config import TrainConfig

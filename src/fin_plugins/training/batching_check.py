@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import digest
-from fin_plugins.evaluation.store import write
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest
 from fin_plugins.scoring import attention_mask
 from fin_plugins.scoring.hf_check import TOLERANCE, exact_length
 from fin_plugins.training import shared_prefix as layout
@@ -56,8 +56,8 @@ def disagreement(trainer: training.Trainer, config: TrainConfig, tokens: Sequenc
     if known is not None:
         return known
     found = _tried(trainer, base, config, sorted(rows, key=lambda row: row["input_ids"]))
-    with suppress(FinError):  # a cache that cannot be written costs time, nothing else
-        write(note, json.dumps({"reason": found}))
+    with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        write_file(note, json.dumps({"reason": found}))
     return found
 
 

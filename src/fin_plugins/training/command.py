@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     from fin_plugins.training.files.read import Configured
@@ -85,15 +85,15 @@ def main() -> None:
 
 
 def _list(as_json: bool) -> None:
-    from fin_plugins.training.files.shipped import listing
+    from fin_plugins.common.bundled import TRAINING_CONFIGS
 
-    click.echo(listing(as_json))
+    click.echo(TRAINING_CONFIGS.listing(as_json))
 
 
 def _copy(config: str, to: str) -> None:
-    from fin_plugins.training.files.shipped import copy
+    from fin_plugins.common.bundled import TRAINING_CONFIGS
 
-    target = copy(config, to)
+    target = TRAINING_CONFIGS.copy(config, to)
     click.echo(f"{target}: edit it, then run `fin train {target}`")
 
 

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fin_plugins.strict import Number, Positive, Share, Strict, Text, rule
+from fin_plugins.common.validation import Number, Positive, Share, StrictModel, Text, rule
 
 SHORT_FOR = {"tasks": "task", "replay": "source"}
 """The key that a bare text stands for."""
 
 
-class TaskShare(Strict):
+class TaskShare(StrictModel):
     """One task of the mixture. A bare name in the file stands for the task with all its train rows, once."""
 
     task: Text
@@ -24,7 +24,7 @@ class TaskShare(Strict):
     """Each row so many times an epoch."""
 
 
-class Replay(Strict):
+class Replay(StrictModel):
     """General instructions mixed in, so that what the model could do before is rehearsed."""
 
     source: Text
@@ -46,7 +46,7 @@ class Replay(Strict):
         return self
 
 
-class Lora(Strict):
+class Lora(StrictModel):
     """The adapter; PEFT's own names."""
 
     r: Positive = 16
@@ -56,7 +56,7 @@ class Lora(Strict):
     """Names of linear modules, or `all-linear`: every one but the output layer."""
 
 
-class Validation(Strict):
+class Validation(StrictModel):
     """How checkpoints are compared: by label likelihood on validation rows, as evaluation scores test rows."""
 
     rows: Positive = 200
@@ -87,7 +87,7 @@ _REPLAY = BeforeValidator(_replay, json_schema_input_type=Replay | Text | _Off |
 _VALIDATION = BeforeValidator(_off, json_schema_input_type=Validation | _Off | None)
 
 
-class TrainConfig(Strict):
+class TrainConfig(StrictModel):
     """A training file."""
 
     model: Text

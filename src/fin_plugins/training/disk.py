@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
     import torch

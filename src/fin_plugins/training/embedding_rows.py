@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.prompts import PromptLM
 
 

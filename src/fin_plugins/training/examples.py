@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.trained_rows import row_hash
-from fin_plugins.errors import FinError
 from fin_plugins.scoring.encoding import encode_pairs
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from fin_plugins.errors import FinError
-from fin_plugins.modes import give_usual_mode
+from fin_plugins.common.atomic import unfinished_path
+from fin_plugins.common.errors import FinError, first_line
+from fin_plugins.common.permissions import apply_umask
 
 # Left by transformers' trainer: Python pickles, which nobody should have to trust.
 _PICKLES = ("*.bin", "*.pt", "*.pth")
@@ -22,7 +23,7 @@ def take_over(scratch: Path, folder: Path) -> None:
         for pattern in _PICKLES:
             for pickle in scratch.glob(pattern):
                 pickle.unlink()
-        give_usual_mode(scratch)
+        apply_umask(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         # The configuration last: a folder without it is no model to anybody.
         for file in sorted(scratch.iterdir(), key=lambda file: (file.name.endswith("config.json"), file.name)):
@@ -55,8 +56,8 @@ def merge(base: str, adapter: Path, folder: Path, *, trust_remote_code: bool = F
     try:
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
     except ValueError as error:
-        raise FinError(f"{adapter}: cannot be merged ({str(error).splitlines()[0]})") from error
-    scratch = folder.with_name(f".{folder.name}.writing")
+        raise FinError(f"{adapter}: cannot be merged ({first_line(error)})") from error
+    scratch = unfinished_path(folder)
     shutil.rmtree(scratch, ignore_errors=True)
     merged.to(own).save_pretrained(scratch)
     AutoTokenizer.from_pretrained(adapter).save_pretrained(scratch)

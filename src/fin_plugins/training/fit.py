@@ -10,9 +10,9 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback, set_seed
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
 from fin_plugins.data.trained_rows import known_rows, trained_rows_text
-from fin_plugins.errors import FinError
 from fin_plugins.training import model as models
 from fin_plugins.training.batching import build_checked
 from fin_plugins.training.config import TrainConfig

@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.hardware import computes_bfloat16
 from fin_plugins.training.config import TrainConfig
 
@@ -49,7 +49,7 @@ def check_method(config: TrainConfig, path: str) -> None:
     try:
         architecture = AutoConfig.from_pretrained(path, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError) as error:
-        raise FinError(f"model: {config.model}: cannot be loaded ({str(error).splitlines()[0]})") from error
+        raise FinError(f"model: {config.model}: cannot be loaded ({first_line(error)})") from error
     named = config.lora.target_modules if config.method != "full" else []
     heads = {"lm_head", "embed_tokens", "embed_out", "wte"} & set(named if isinstance(named, list) else [])
     if heads:
@@ -81,7 +81,7 @@ def load(config: TrainConfig, path: str) -> PreTrainedModel:
             path, attn_implementation=_attention(config, path), trust_remote_code=config.trust_remote_code, **settings
         )
     except (OSError, ValueError) as error:
-        raise FinError(f"model: {config.model}: cannot be loaded ({str(error).splitlines()[0]})") from error
+        raise FinError(f"model: {config.model}: cannot be loaded ({first_line(error)})") from error
 
 
 def _attention(config: TrainConfig, path: str) -> str | None:
@@ -124,7 +124,7 @@ def with_adapter(model: PreTrainedModel, config: TrainConfig) -> Any:
     try:
         return get_peft_model(model, lora_config(config))
     except ValueError as error:
-        raise FinError(f"lora.target_modules: {str(error).splitlines()[0]}") from error
+        raise FinError(f"lora.target_modules: {first_line(error)}") from error
 
 
 def lora_config(config: TrainConfig) -> LoraConfig:

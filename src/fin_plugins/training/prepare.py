@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fin_plugins.common.errors import FinError, first_line
+from fin_plugins.common.hashing import digest
 from fin_plugins.data import guard
 from fin_plugins.data.held_out import HeldOut, held_out
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.training.config import TaskShare, TrainConfig
 from fin_plugins.training.embedding_rows import check_tokens, may_lack_embeddings
@@ -181,9 +181,7 @@ def _tokenizer(config: TrainConfig, path: str) -> PromptLM:
     try:
         return PromptLM("fin_hf", {"pretrained": path, "trust_remote_code": config.trust_remote_code})
     except (OSError, ValueError) as error:
-        raise FinError(
-            f"model: {config.model}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})"
-        ) from error
+        raise FinError(f"model: {config.model}: its tokenizer cannot be loaded ({first_line(error)})") from error
 
 
 def _chat(config: TrainConfig, lm: Any) -> bool:

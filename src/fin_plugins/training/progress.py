@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from transformers import TrainerCallback
 
-from fin_plugins.durations import duration
+from fin_plugins.common.formatting import duration
 
 _EVERY = 10.0  # seconds between two plain lines, at least
 _SHARE = 0.01  # of the time so far, too: a night's log stays a few hundred lines

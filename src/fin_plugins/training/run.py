@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fin_plugins.errors import FinError
-from fin_plugins.file_lock import FILE as LOCK
-from fin_plugins.file_lock import exclusive
+from fin_plugins.common.atomic import remove_unfinished_files
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.file_lock import FILE as LOCK
+from fin_plugins.common.file_lock import exclusive
 from fin_plugins.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ def _tidy(folder: Path) -> None:
     """Remove what a killed run left half-written, and the checkpoints of a finished one, killed before it did so."""
     from fin_plugins.training.ledger import CHECKPOINTS
 
-    for part in folder.glob(".*.part"):
-        part.unlink()
+    remove_unfinished_files(folder)
     if (folder / _DONE).is_file():
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
@@ -150,7 +150,7 @@ def claim(folder: Path, identity: Mapping[str, Any], *, write: bool = True) -> N
 
 def _identity(config: TrainConfig, path: str, prepared: "Prepared") -> dict[str, Any]:
     """What makes a run another one: settings, weights, rows and prompts, and libraries that compute."""
-    from fin_plugins.evaluation.hashing import digest, hash_files, model_files
+    from fin_plugins.common.hashing import digest, hash_files, model_files
     from fin_plugins.training.report.machine import versions
 
     settings = {key: value for key, value in config.model_dump(mode="json").items() if key not in _NO_PART}

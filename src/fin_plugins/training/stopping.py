@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.config import TrainConfig
 
 

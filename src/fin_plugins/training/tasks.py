@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 from fin_plugins.data import guard
-from fin_plugins.errors import FinError
-from fin_plugins.locations import task_folder
 from fin_plugins.training.files.task_rules import no_label, no_train_rows
 from fin_plugins.training.quiet import quiet
 

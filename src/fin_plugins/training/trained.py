@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.config import TrainConfig
 
 Fingerprint = dict[str, tuple[float, float]]

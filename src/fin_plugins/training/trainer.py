@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 from trl import SFTTrainer
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.scoring.attention_mask import as_mask, mask_dtype
 from fin_plugins.training.examples import IGNORED
 from fin_plugins.training.ledger import Ledger

@@ -8,7 +8,7 @@ from typing import Any
 
 from fin_plugins.board.model import Column, Entry, Reading
 from fin_plugins.board.reading import read_results
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 STAMP = "2026-01-02T03-04-05.678901"
 OURS = ("fin_fomc", "fin_deal", "fin_deal_gen")

@@ -12,7 +12,7 @@ from fin_plugins.board.reading.answers import answers_text, file_part, read_answ
 from fin_plugins.board.reading.files import RunFiles
 from fin_plugins.board.reading.raw import Answered, Raw, Run
 from fin_plugins.board.reading.values import Unusable
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 HASHES = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
 LABELS = ("complete", "rumour")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fin_plugins.board.reading import read_results
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.tasks.parser import MISSING
 from tests.board.reading.runs import OURS, STAMP, Run, columns, entry, messages, model
 

@@ -7,7 +7,7 @@ import pytest
 
 from fin_plugins.board.model import Board
 from fin_plugins.board.rendering import render
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from tests.board import boards
 
 NAMES = ["board.md", "board.csv", "board.json", "board.tex", "index.html"]

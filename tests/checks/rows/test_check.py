@@ -7,7 +7,7 @@ import pytest
 from fin_plugins.checks.model import Options
 from fin_plugins.checks.read import read_task_file
 from fin_plugins.checks.rows import RULES, check
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from tests.checks.rows.checking import FAULTS, findings
 
 TASK = (FAULTS / "_task").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from fin_plugins.checks.model import Options
 from fin_plugins.checks.read import read_task_file
 from fin_plugins.checks.rows.read import read
 from fin_plugins.cli.main import fin
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 from tests.checks.rows.checking import findings
 
 TASKS = sorted(map(str, (task_folder() / "fin").glob("fin_*.yaml")))

@@ -7,7 +7,7 @@ import pytest
 from fin_plugins.checks.read import read_task_file
 from fin_plugins.checks.rows import tokens
 from fin_plugins.checks.rows.tokenizer import load
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 DOCUMENTS = 3
 

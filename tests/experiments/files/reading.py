@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.experiments.files.read import read_experiment
-from fin_plugins.yaml_file import Problems
 
 PLAIN = """\
 models:

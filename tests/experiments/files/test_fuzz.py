@@ -9,9 +9,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.experiments.files.read import read_experiment
-from fin_plugins.yaml_file import Problems
 from tests.experiments.files import reading
 from tests.experiments.files.reading import PLAIN
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.files.read import read_experiment
 from tests.experiments.files import reading
 from tests.experiments.files.reading import PLAIN, problems

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from fin_plugins.common.bundled import EXPERIMENTS, about
+from fin_plugins.common.locations import experiment_folder
 from fin_plugins.experiments.files.read import read_experiment
-from fin_plugins.experiments.files.shipped import copy, listing, shipped
-from fin_plugins.locations import experiment_folder
-from fin_plugins.shipped import about
 from tests.conftest import ROOT
 
 NAMES = {"paper", "smollm2", "demo"}
@@ -17,8 +16,8 @@ UNSEEN = ["fin_argument", "fin_deal", "fin_causal"]
 
 
 def test_they_are_all_there() -> None:
-    assert set(shipped()) == NAMES and experiment_folder() == ROOT / "experiments"
-    assert all(name in listing(as_json=False) for name in NAMES)
+    assert set(EXPERIMENTS.files()) == NAMES and experiment_folder() == ROOT / "experiments"
+    assert all(name in EXPERIMENTS.listing(as_json=False) for name in NAMES)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -76,5 +75,5 @@ def test_the_wheel_has_them() -> None:
 
 
 def test_copying(tmp_path: Path) -> None:
-    target = copy("demo", str(tmp_path))
+    target = EXPERIMENTS.copy("demo", str(tmp_path))
     assert target == tmp_path / "demo.yaml" and read_experiment(str(target)).name == "demo"

@@ -8,10 +8,10 @@ import yaml
 from click.testing import CliRunner
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
 from fin_plugins.evaluation.command import read, split
 from fin_plugins.experiments.steps import Plan, Step, read_plan
-from fin_plugins.locations import task_folder
 from fin_plugins.merging.search.config import SearchConfig
 from tests.experiments.planning.worlds import World
 

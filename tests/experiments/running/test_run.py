@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins import file_lock
-from fin_plugins.errors import FinError
+from fin_plugins.common import file_lock
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.config import Resources
 from fin_plugins.experiments.running import prepare, record, snakemake
 from fin_plugins.experiments.running.run import run_plan

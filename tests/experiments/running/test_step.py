@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins import file_lock
+from fin_plugins.common import file_lock
 from fin_plugins.experiments.config import Resources
 from fin_plugins.experiments.running import gpus, state
 from fin_plugins.experiments.running.step import run_step

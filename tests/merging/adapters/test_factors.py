@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.factors import PREFIX, Factors
 from fin_plugins.merging.adapters.factors import read_factors as read_for

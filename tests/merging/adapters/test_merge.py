@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.plan import plan

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import EMBEDDING, LINEAR, BaseLayers
 from fin_plugins.merging.adapters.factors import Product, read_factors
 from fin_plugins.merging.adapters.measure import rank_for

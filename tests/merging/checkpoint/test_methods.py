@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from fin_plugins.common.bundled import MERGE_RECIPES
 from fin_plugins.merging.checkpoint.tensors import planned
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.merging.recipes.fill import fill, read_recipe
 from fin_plugins.merging.recipes.settings import read_settings
-from fin_plugins.merging.recipes.shipped import shipped
 from tests.merging.adapters.making import without_border
 from tests.merging.checkpoint.references import REFERENCES
 from tests.merging.inputs_made import make_adapter, make_checkpoint, weights
@@ -67,7 +67,7 @@ def some(recipe: str, experts: dict[str, Path]) -> dict[str, Path]:
 
 
 def test_there_is_a_reference_for_every_recipe() -> None:
-    assert set(shipped()) - set(REFERENCES) == {"layer_swap", "paper_2411.02476"}
+    assert set(MERGE_RECIPES.files()) - set(REFERENCES) == {"layer_swap", "paper_2411.02476"}
 
 
 @pytest.mark.parametrize("recipe", sorted(REFERENCES))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.inputs import resources
 from fin_plugins.merging.inputs.checkpoint import read_checkpoint
 from fin_plugins.merging.inputs.read import read_inputs

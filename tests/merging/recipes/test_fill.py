@@ -9,14 +9,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.bundled import MERGE_RECIPES
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import Problems, parse_yaml
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.merging.recipes.fill import Recipe, fill, read_recipe
 from fin_plugins.merging.recipes.placeholders import evaluate, placeholder
 from fin_plugins.merging.recipes.settings import read_settings
-from fin_plugins.merging.recipes.shipped import listed, shipped
-from fin_plugins.yaml_file import Problems, parse_yaml
 
 BASE = Path("/models/base")
 TIES = (
@@ -99,16 +99,16 @@ def test_layers_are_counted() -> None:
     assert ranges == [[0, 2], [2, 4], [4, 30]]
 
 
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(MERGE_RECIPES.files()))
 def test_every_recipe_reads_on_its_own(name: str) -> None:
-    lines = shipped()[name].read_text(encoding="utf-8").splitlines()
+    lines = MERGE_RECIPES.files()[name].read_text(encoding="utf-8").splitlines()
     assert 10 <= len(lines) <= 22 and max(map(len, lines)) <= 120
     assert any(line.startswith(f"#   fin merge {name} --base BASE --expert ") for line in lines)
     assert "arXiv" in "".join(lines) or name in ("slerp", "nuslerp", "multislerp")
-    assert listed()[name].endswith(".")
+    assert MERGE_RECIPES.descriptions()[name].endswith(".")
 
 
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(MERGE_RECIPES.files()))
 def test_mergekit_takes_every_recipe(name: str) -> None:
     from mergekit.config import MergeConfiguration
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from fin_plugins.merging.recipes.shipped import shipped
+from fin_plugins.common.bundled import MERGE_RECIPES
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "merge_recipes" / "README.md").read_text(encoding="utf-8")
@@ -15,12 +15,12 @@ OF_ANOTHER = {"breadcrumbs_ties": "breadcrumbs"}
 
 
 def test_every_recipe_has_a_row_and_no_row_is_of_none() -> None:
-    assert set(ROWS) == set(shipped())
+    assert set(ROWS) == set(MERGE_RECIPES.files())
 
 
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(MERGE_RECIPES.files()))
 def test_parameters_defaults_and_paper_are_those_of_the_recipe(name: str) -> None:
-    text = shipped()[name].read_text(encoding="utf-8")
+    text = MERGE_RECIPES.files()[name].read_text(encoding="utf-8")
     _, _, _, parameters, paper = ROWS[name].groups()
     told = ROWS[OF_ANOTHER[name]][4] if name in OF_ANOTHER else parameters
     for parameter, default in re.findall(r"\$\{(\w+)=([^}]+)\}", text):
@@ -32,6 +32,6 @@ def test_parameters_defaults_and_paper_are_those_of_the_recipe(name: str) -> Non
     assert numbers == re.findall(r"arXiv \d{4}\.\d{5}", text)[: len(numbers)] or name.startswith("paper")
 
 
-@pytest.mark.parametrize("name", sorted(shipped()))
+@pytest.mark.parametrize("name", sorted(MERGE_RECIPES.files()))
 def test_how_exact_each_is_as_an_adapter_is_told(name: str) -> None:
     assert f"`{name}`" in PAGE.split("**As an adapter.**")[1].split("**What the error")[0]

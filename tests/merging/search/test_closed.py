@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard
 from fin_plugins.data.rows import read_rows
 from fin_plugins.data.store import read_split
-from fin_plugins.errors import FinError
 from fin_plugins.scoring.hf import FinHF
 from tests.evaluation.making import adapter
 from tests.merging.search.worlds import World

@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from fin_plugins.cli.main import fin
-from fin_plugins.errors import FinError
-from fin_plugins.merging.search.read import find, read_search, shipped
-from fin_plugins.yaml_file import Problems
+from fin_plugins.common.bundled import MERGE_SEARCHES
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import Problems
+from fin_plugins.merging.search.read import read_search
 from tests.evaluation.making import change_settings
 from tests.merging.search.worlds import World
 
@@ -101,7 +102,7 @@ def test_what_is_shipped_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     for name in ("single_fomc", "single_sentiment"):
         (tmp_path / "results" / "train" / name).mkdir(parents=True)
-    assert list(shipped()) == ["pair"]
+    assert list(MERGE_SEARCHES.files()) == ["pair"]
     config = read_search("pair", ["sampler=cma", "experts.fomc.weight={low: 0.2, high: 0.3}"]).config
     assert config.sampler == "cma" and config.count == 20
     assert {name: (each.low, each.high) for name, each in config.ranges().items()} == {
@@ -109,12 +110,12 @@ def test_what_is_shipped_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "sentiment": (0.0, 1.0),
     }
     with pytest.raises(FinError, match=r"pear: no such file or shipped search \(did you mean pair\?\)"):
-        find("pear")
+        MERGE_SEARCHES.find("pear")
 
 
 def test_list_and_copy(tmp_path: Path) -> None:
     listed = CliRunner().invoke(fin, ["merge", "search", "--list"])
     assert listed.exit_code == 0 and listed.stdout.startswith("pair  Looks for the weights of two experts")
     copied = CliRunner().invoke(fin, ["merge", "search", "pair", "--copy", str(tmp_path / "my.yaml")])
-    assert copied.exit_code == 0 and (tmp_path / "my.yaml").read_bytes() == find("pair").read_bytes()
+    assert copied.exit_code == 0 and (tmp_path / "my.yaml").read_bytes() == MERGE_SEARCHES.find("pair").read_bytes()
     assert "search" in CliRunner().invoke(fin, ["merge", "--help"]).stdout

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.search.study import FILE, Candidate, Figure, opened
 
 HEADER = {"config": {"rows": 3, "floor": {"leave_out": -0.1}}, "rows": {"a": "1"}}

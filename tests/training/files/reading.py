@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.training.files.read import read_config
-from fin_plugins.yaml_file import Problems
 
 PLAIN = "model: demo\ntasks: [fin_fomc, {task: fin_fpb, cap: 9}]\nreplay: self\nlora: {r: 4}\n"
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.training.files.overrides import Override
 from fin_plugins.training.files.read import read_config
-from fin_plugins.yaml_file import Problems
 from tests.training.files import reading
 from tests.training.files.reading import PLAIN, problems
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.files.read import read_config
 from tests.training.files import reading
 from tests.training.files.reading import problems

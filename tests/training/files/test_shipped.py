@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from fin_plugins.errors import FinError
-from fin_plugins.locations import training_folder
-from fin_plugins.shipped import about
+from fin_plugins.common.bundled import TRAINING_CONFIGS, about
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import training_folder
 from fin_plugins.training.files.read import read_config
-from fin_plugins.training.files.shipped import copy, shipped
 from tests.conftest import ROOT
 
 NAMES = {
@@ -20,7 +19,7 @@ NAMES = {
 
 
 def test_they_are_all_there() -> None:
-    assert set(shipped()) == NAMES
+    assert set(TRAINING_CONFIGS.files()) == NAMES
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -52,7 +51,7 @@ def test_the_folder_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     package = tmp_path / "site-packages" / "fin_plugins"
     (package / "training_configs").mkdir(parents=True)
     (package / "training").mkdir()
-    monkeypatch.setattr("fin_plugins.locations.__file__", str(package / "locations.py"))
+    monkeypatch.setattr("fin_plugins.common.locations.__file__", str(package / "common" / "locations.py"))
     assert training_folder() == package / "training_configs"
 
 
@@ -61,18 +60,18 @@ def test_an_own_file_of_the_same_name_is_meant_only_by_its_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("demo").mkdir()
-    assert copy("demo", "") == Path("demo.yaml")
+    assert TRAINING_CONFIGS.copy("demo", "") == Path("demo.yaml")
     assert read_config("demo").source == ROOT / "training" / "demo.yaml"
     assert read_config("demo.yaml").source == Path("demo.yaml")
 
 
 def test_copying(tmp_path: Path) -> None:
-    target = copy("single_fomc", str(tmp_path))
+    target = TRAINING_CONFIGS.copy("single_fomc", str(tmp_path))
     assert target == tmp_path / "single_fomc.yaml"
     assert target.read_bytes() == (ROOT / "training" / "single_fomc.yaml").read_bytes()
     target.write_text("mine")
     with pytest.raises(FinError, match="is there already, and is left alone"):
-        copy("single_fomc", str(target))
+        TRAINING_CONFIGS.copy("single_fomc", str(target))
     assert target.read_text() == "mine"
     with pytest.raises(FinError, match="cannot be written"):
-        copy("single_fomc", str(tmp_path / "gone" / "x.yaml"))
+        TRAINING_CONFIGS.copy("single_fomc", str(tmp_path / "gone" / "x.yaml"))

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from fin_plugins.checks.every import check
 from fin_plugins.checks.find import Named
 from fin_plugins.checks.model import Options
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.training.command import command
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.prepare import prepare
-from fin_plugins.yaml_file import Problems
 
 TASK = """\
 task: {name}

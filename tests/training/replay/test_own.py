@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.config import Replay
 from fin_plugins.training.replay import answers as replay_answers
 from fin_plugins.training.replay import own as replay_self

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.tasks.control_tokens import defuse
 from fin_plugins.training.config import Replay
 from fin_plugins.training.replay.source import Conversation, conversation, draw, is_file, read_replay

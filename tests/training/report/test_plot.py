@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.report.plot import FILE, draw, plot, smooth
 from fin_plugins.training.report.record import Check, Point, Record
 from tests.training.report.records import config, record

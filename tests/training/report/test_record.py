@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.report.record import FILE, Check, Point, read_record, write_record
 from tests.training.report.records import config, record
 

@@ -23,8 +23,8 @@ from fin_plugins.board.model import Documents
 from fin_plugins.board.reading.labels import NO_ANSWER
 from fin_plugins.board.reading.raw import Answered, Raw
 from fin_plugins.board.reading.values import MAX_LABELS, Unusable, rows_hash
-from fin_plugins.errors import FinError
-from fin_plugins.foreign_files import UnreadableFile, read_bytes
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, read_bytes
 
 _MOST = 256 << 20  # bytes: more than two million answers
 _HEAD = ["hash", "gold", "answer"]

@@ -5,7 +5,8 @@ from typing import Any
 
 from fin_plugins.board.model import Conditions
 from fin_plugins.board.reading.raw import Raw, Record
-from fin_plugins.board.reading.values import below, digest, without_empty
+from fin_plugins.board.reading.values import digest, without_empty
+from fin_plugins.common.foreign_files import get_in
 
 # What the prompt is made of, whatever the model. The prompts themselves will not do: each model's chat template is in
 # them. `fewshot_config` and the seed only where there are examples.
@@ -34,7 +35,7 @@ def prompt_hash(config: Mapping[str, Any], data: Mapping[str, Any], shots: int) 
 
 def _hash_of_examples(config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     parts = {name: config.get(name) for name in _SHOTS}
-    parts["seed"] = below(data, "config", "fewshot_seed")
+    parts["seed"] = get_in(data, "config", "fewshot_seed")
     # Whether examples are turns of their own means nothing without a chat template.
     parts["turns"] = data.get("fewshot_as_multiturn") if data.get("chat_template") is not None else None
     return digest(without_empty(parts))[:8]

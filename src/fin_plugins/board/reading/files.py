@@ -13,7 +13,7 @@ from pathlib import Path
 from fin_plugins.board.model import Problem
 from fin_plugins.board.reading.lists import listed
 from fin_plugins.board.reading.values import Unusable
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 _STAMPED = re.compile(r"(.*)_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?)\.(json|jsonl|csv)", re.DOTALL)
 _OF_TASKS = {"jsonl": "samples_", "csv": "answers_"}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fin_plugins.board.model import Protocol
-from fin_plugins.board.reading.values import NoLabels, Unusable, below, texts, whole
+from fin_plugins.board.reading.values import NoLabels, Unusable, texts, whole
+from fin_plugins.common.foreign_files import get_in
 from fin_plugins.tasks.parser import AMBIGUOUS, MISSING, parse_label
 
 Row = dict[str, Any]
@@ -81,13 +82,13 @@ def _pair(row: Row) -> tuple[tuple[str, ...], int, int] | None:
     """Label set, gold label and answer as our `process_results` recorded them."""
     given = row.get("macro_f1")
     numbers = [whole(number) for number in given] if isinstance(given, list) and len(given) == 3 else []
-    labels = texts(below(row, "doc", "choices"))
+    labels = texts(get_in(row, "doc", "choices"))
     if labels is None or not numbers or None in numbers:
         return None
     gold, answer, size = (number for number in numbers if number is not None)
     if size != len(labels) or not 0 <= gold < size or not AMBIGUOUS <= answer < size:
         raise Unusable(f"the recorded pair {given} does not fit the {len(labels)} labels", is_error=True)
-    if whole(below(row, "doc", "gold")) != gold:
+    if whole(get_in(row, "doc", "gold")) != gold:
         raise Unusable("the recorded gold label is not the document's", is_error=True)
     return labels, gold, answer
 
@@ -155,11 +156,11 @@ def _likelihood(answer: Any) -> float | None:
 
 
 def _reply(row: Row, pair: tuple[tuple[str, ...], int, int] | None) -> Outcome:
-    labels = texts(below(row, "doc", "choices"))
-    gold = whole(below(row, "doc", "gold"))
+    labels = texts(get_in(row, "doc", "choices"))
+    gold = whole(get_in(row, "doc", "gold"))
     if not labels or gold is None or not 0 <= gold < len(labels):
         raise NoLabels("its documents name no `choices` and `gold`")
-    aliases = below(row, "doc", "aliases")
+    aliases = get_in(row, "doc", "aliases")
     spellings = tuple(texts(one) or () for one in aliases) if isinstance(aliases, list) else ()
     try:
         answer = parse_label(reply_of(row), labels, spellings)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.board.reading.values import Unusable
-from fin_plugins.foreign_files import UnreadableFile, open_file, parse_json
+from fin_plugins.common.foreign_files import UnreadableFile, open_file, parse_json
 
 MAX_LINE = 32 << 20
 """Bytes of a line: a long prompt, which lm-eval writes once a label, for hundreds of labels."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.board.reading.values import MAX_RESULT, Unusable, texts
-from fin_plugins.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
 
 DAY = 24 * 3600
 

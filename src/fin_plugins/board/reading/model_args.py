@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fin_plugins.board.reading.values import below, mapping, without_empty
+from fin_plugins.board.reading.values import mapping, without_empty
+from fin_plugins.common.foreign_files import get_in
 
 _BASES = ("pretrained", "model", "path", "engine")  # in lm-eval's own order
 _ADAPTERS = ("peft", "lora_local_path", "delta")
@@ -103,7 +104,7 @@ def settings(data: Mapping[str, Any]) -> dict[str, str]:
         "quantization": short_name(str(given.get("quantization") or "")),
         "revision": short_name(str(config.get("model_sha") or given.get("revision") or "")),
         "batch_size": config.get("batch_size"),
-        "seed": below(config, "fewshot_seed"),
+        "seed": get_in(config, "fewshot_seed"),
         "transformers": data.get("transformers_version"),
         "torch": torch[1] if torch else None,
         "gpu": gpu[1] if gpu else None,

@@ -16,7 +16,8 @@ from fin_plugins.board.reading.files import RunFiles
 from fin_plugins.board.reading.lists import DAY
 from fin_plugins.board.reading.model_args import arguments, settings
 from fin_plugins.board.reading.raw import Raw, Run
-from fin_plugins.board.reading.values import Unusable, below, finite, mapping, texts, whole
+from fin_plugins.board.reading.values import Unusable, finite, mapping, texts, whole
+from fin_plugins.common.foreign_files import get_in
 
 EXPORT = "fin_board"
 """The key that marks the committed form; see `fin_plugins.board.export`."""
@@ -40,12 +41,12 @@ def run_of(data: dict[str, Any], files: RunFiles) -> Run:
         files=files,
         date=_date(data, files),
         harness=str(data.get("lm_eval_version") or ""),
-        engine=str(below(data, "config", "model") or "unknown"),
-        arguments=arguments(below(data, "config", "model_args")),
-        settings=_strings(below(exported, "settings")) if exported else settings(data),
-        chat=bool(below(exported, "chat")) if exported else data.get("chat_template") is not None,
+        engine=str(get_in(data, "config", "model") or "unknown"),
+        arguments=arguments(get_in(data, "config", "model_args")),
+        settings=_strings(get_in(exported, "settings")) if exported else settings(data),
+        chat=bool(get_in(exported, "chat")) if exported else data.get("chat_template") is not None,
         template=str(data.get("chat_template_sha") or ""),
-        dated=bool(below(exported, "dated")) if exported else "strftime_now" in template,
+        dated=bool(get_in(exported, "dated")) if exported else "strftime_now" in template,
         system=str(data.get("system_instruction_sha") or ""),
         names=_names(exported) if exported else None,
     )
@@ -61,18 +62,18 @@ def raw_of(data: dict[str, Any], run: Run, name: str) -> Raw:
     protocol = _protocol(config)
     n, total, limit = _documents(data, name)
     chosen, reported = _reported(mapping(data["results"].get(name), "its entry in `results`"), run)
-    fin = below(config, "metadata", "fin")
-    content = below(fin, "content_hash", str(config.get("test_split")))
-    shots = whole(config.get("num_fewshot")) or whole(below(data, "n-shot", name)) or 0
+    fin = get_in(config, "metadata", "fin")
+    content = get_in(fin, "content_hash", str(config.get("test_split")))
+    shots = whole(config.get("num_fewshot")) or whole(get_in(data, "n-shot", name)) or 0
     return Raw(
         run=run,
         name=name,
         task=name.removesuffix("_gen") if protocol == "gen" else name,
         protocol=protocol,
-        seen=seen if isinstance(seen := below(fin, "seen"), bool) else None,
-        data=_data(below(fin, "data"), reported),
+        seen=seen if isinstance(seen := get_in(fin, "seen"), bool) else None,
+        data=_data(get_in(fin, "data"), reported),
         content=content if isinstance(content, str) else "",
-        version=_version(below(data, "versions", name), below(config, "metadata", "version")),
+        version=_version(get_in(data, "versions", name), get_in(config, "metadata", "version")),
         prompt=str(config.get("prompt")) if run.names else prompt_hash(config, data, shots),
         shots=shots,
         n=n,
@@ -80,8 +81,8 @@ def raw_of(data: dict[str, Any], run: Run, name: str) -> Raw:
         limit=limit,
         filter=chosen,
         reported=reported,
-        labels=_labels(config.get("labels") if run.names else below(config, "dataset_kwargs", "labels")),
-        task_hash=str(below(data, "task_hashes", name) or ""),
+        labels=_labels(config.get("labels") if run.names else get_in(config, "dataset_kwargs", "labels")),
+        task_hash=str(get_in(data, "task_hashes", name) or ""),
         rows=str(config.get("rows") or "") if run.names else "",
         prompts=str(config.get("prompts") or "") if run.names else "",
         recomputed=texts(config.get("recomputed")) or () if run.names else (),
@@ -106,14 +107,14 @@ def _protocol(config: dict[str, Any]) -> Protocol:
 
 def _documents(data: dict[str, Any], name: str) -> tuple[int | None, int | None, str | None]:
     """Number of documents that were scored, of all, and the first again as the limit where these were not all."""
-    n = whole(below(data, "n-samples", name, "effective"))
+    n = whole(get_in(data, "n-samples", name, "effective"))
     if n is None:
-        n = whole(below(data, "results", name, "sample_len"))
+        n = whole(get_in(data, "results", name, "sample_len"))
     if n is not None and n <= 0:
         raise Unusable("it was run on 0 documents")
-    total = whole(below(data, "n-samples", name, "original"))
+    total = whole(get_in(data, "n-samples", name, "original"))
     if n is None or total is None:
-        limit = below(data, "config", "limit")
+        limit = get_in(data, "config", "limit")
         return n, None, None if limit is None else str(limit)[:20]
     return n, total, str(n) if n < total else None
 
@@ -209,7 +210,7 @@ def impossible_date(data: dict[str, Any]) -> list[str]:
 
 
 def _names(exported: Any) -> tuple[str, str | None]:
-    model, base = below(exported, "model"), below(exported, "base")
+    model, base = get_in(exported, "model"), get_in(exported, "base")
     if not isinstance(model, str) or not isinstance(base, str | None):
         raise Unusable(f"`{EXPORT}` names no model")
     return model, base

@@ -13,7 +13,8 @@ from fin_plugins.board.model import METRICS, RATES, Documents, Protocol
 from fin_plugins.board.reading.labels import Outcome, Row, arguments_of, outcome, reply_of
 from fin_plugins.board.reading.lines import objects
 from fin_plugins.board.reading.raw import Answered, Raw
-from fin_plugins.board.reading.values import MAX_LABELS, NoLabels, Unusable, below, rows_hash, whole
+from fin_plugins.board.reading.values import MAX_LABELS, NoLabels, Unusable, rows_hash, whole
+from fin_plugins.common.foreign_files import get_in
 
 # "Today Date: 26 Jul 2024", as templates of the Llama 3 family write it.
 _DAY = re.compile(r"\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{4}\b")
@@ -80,7 +81,7 @@ def _prompt(row: Row, dated: bool) -> str:
 
 
 def _text(row: Row) -> str:
-    said = below(row, "doc", "text")
+    said = get_in(row, "doc", "text")
     if isinstance(said, str):
         return said
     requests = arguments_of(row)

@@ -6,7 +6,8 @@ from typing import Any
 
 from fin_plugins.board.reading.lines import objects
 from fin_plugins.board.reading.raw import Raw
-from fin_plugins.board.reading.values import Unusable, below, whole
+from fin_plugins.board.reading.values import Unusable, whole
+from fin_plugins.common.foreign_files import get_in
 from fin_plugins.data.trained_rows import known_rows, row_hash
 
 _FOLDERS = ("pretrained", "peft", "lora_local_path")
@@ -20,7 +21,7 @@ def trained_on(data: Mapping[str, Any], raw: Raw, samples: Path | None) -> str:
         raw: the task in it.
         samples: its sample file.
     """
-    said = below(data, "config", "fin", "test_rows_trained_on")
+    said = get_in(data, "config", "fin", "test_rows_trained_on")
     if isinstance(said, dict):
         count, total = whole(said.get(raw.name)) or 0, raw.total or raw.n
     else:
@@ -34,7 +35,7 @@ def _found(raw: Raw, samples: Path | None) -> int:
     if raw.run.names or samples is None or not (hashes := _hashes(folders)):
         return 0
     try:
-        texts = {row.get("doc_id"): below(row, "doc", "text") for _, row in objects(samples)}
+        texts = {row.get("doc_id"): get_in(row, "doc", "text") for _, row in objects(samples)}
     except (Unusable, TypeError):  # said elsewhere
         return 0
     return sum(isinstance(text, str) and row_hash(text) in hashes for text in texts.values())

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
 
 MAX_RESULT = 64 << 20
 """Bytes of a result file or a list of some: lm-eval's own of hundreds of tasks have a few million."""
@@ -64,13 +64,6 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise Unusable(f"{what} is {'missing' if value is None else 'not an object'}")
-    return value
-
-
-def below(value: Any, *names: str) -> Any:
-    """What stands under these names, None where something on the way is missing or no object."""
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
     return value
 
 

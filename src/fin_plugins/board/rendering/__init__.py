@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from fin_plugins.board import atomic
 from fin_plugins.board.model import Board
 from fin_plugins.board.rendering.latex import latex
 from fin_plugins.board.rendering.markdown import markdown
 from fin_plugins.board.rendering.page import page
 from fin_plugins.board.rendering.plain import plain
 from fin_plugins.board.rendering.tables import table
-from fin_plugins.errors import FinError
+from fin_plugins.common.atomic import remove_unfinished_files, write_file
+from fin_plugins.common.errors import FinError
 
 FILES = ("board.md", "board.csv", "board.json", "board.tex")
 PAGE = "index.html"
@@ -31,7 +31,7 @@ def render(board: Board, out: Path, *, with_documents: bool = False) -> list[Pat
     """
     contents = dict(zip(FILES, (markdown(board), table(board), plain(board), latex(board)), strict=True))
     contents[PAGE] = page(board, FILES, with_documents=with_documents)
-    atomic.remove_leftovers(out)
+    remove_unfinished_files(out)
     for name, text in contents.items():
         _write(out / name, text)
     return [out / name for name in contents]
@@ -40,7 +40,7 @@ def render(board: Board, out: Path, *, with_documents: bool = False) -> list[Pat
 def _write(file: Path, text: str) -> None:
     # A file name may hold bytes that are no text, which UTF-8 cannot take.
     try:
-        atomic.write(file, text.encode("utf-8", "backslashreplace"))
+        write_file(file, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         reason = error.strerror or error
         raise FinError(f"{file}: cannot be written ({reason}): free some space or give another --out") from error

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from fin_plugins.board.model import Board, Estimate, Rank
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 METRIC_NAMES = {"acc": "Accuracy", "weighted_f1": "Weighted F1", "macro_f1": "Macro F1", "mcc": "MCC"}
 RATE_NAMES = {"missing": "No label named", "ambiguous": "Several labels named"}

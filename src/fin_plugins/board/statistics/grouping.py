@@ -7,7 +7,7 @@ from functools import lru_cache
 import yaml
 
 from fin_plugins.board.model import Column, Problem, Protocol
-from fin_plugins.locations import task_folder
+from fin_plugins.common.locations import task_folder
 
 
 def columns_of_means(columns: Sequence[Column], protocol: Protocol) -> tuple[tuple[Column, ...], list[Problem]]:

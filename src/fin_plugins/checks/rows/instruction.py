@@ -6,7 +6,7 @@ from typing import Any
 
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.rows.rendering import literal
-from fin_plugins.model_check import hint
+from fin_plugins.common.validation import did_you_mean
 
 _SENTENCE_END = re.compile(r"[.;:!?\n]|\{\}")
 _BETWEEN = re.compile(r"(,\s*(?:or|and)\b|,|\bor\b|\band\b)", re.IGNORECASE)
@@ -26,7 +26,7 @@ def check(file: TaskFile) -> Iterator[Finding]:
     missing = [word for word in words if word not in named]
     foreign = [word for _, text in said for word in _foreign(text, words)]
     if len(named) > 1 and foreign:
-        listed = ", ".join(f"`{word}`{hint(word, words)}" for word in dict.fromkeys(foreign))
+        listed = ", ".join(f"`{word}`{did_you_mean(word, words)}" for word in dict.fromkeys(foreign))
         yield file.finding("P08", (key,), f"the instruction offers what is no label: {listed}")
     if len(named) > 1 and missing:
         listed = ", ".join(f"`{word}`" for word in missing)

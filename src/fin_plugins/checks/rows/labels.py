@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from fin_plugins.checks.model import Finding, TaskFile
 from fin_plugins.checks.rows import splits
 from fin_plugins.checks.rows.model import Rows, listed_rows
-from fin_plugins.model_check import hint
+from fin_plugins.common.validation import did_you_mean
 
 FEWEST_TEST_ROWS = 10
 FEWEST_OF_A_LABEL = 3
@@ -49,7 +49,7 @@ def _about(file: TaskFile, rows: Rows, unlisted: Mapping[str, list[str]], listed
 
 def _one(value: str, places: list[str], listed: list[str]) -> str:
     shown = f"`{value[:60]}`" if value.strip() else "none at all"
-    return f"{shown} {len(places):,}× ({listed_rows(places)}){hint(value, listed)}"
+    return f"{shown} {len(places):,}× ({listed_rows(places)}){did_you_mean(value, listed)}"
 
 
 def _without_rows(
@@ -60,7 +60,7 @@ def _without_rows(
     looked_at = [name for name in named if isinstance(name, str) and name in counts]
     for value in labels:
         key, total = rows.key_of(value), sum(count[value] for count in counts.values())
-        if not total and not hint(value, unlisted):  # else the data spells it otherwise, which D03 has said
+        if not total and not did_you_mean(value, unlisted):  # else the data spells it otherwise, which D03 has said
             everything = sum(count.total() for count in counts.values())
             yield file.finding("D04", key, f"none of the {everything:,} rows carries `{value}`")
         for name in looked_at if total else ():

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.data.normalise import normalise
-from fin_plugins.yaml_nodes import Key
 
 Kind = Literal["own", "shipped", "sample", "plain"]
 

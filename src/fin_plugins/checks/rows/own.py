@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from fin_plugins.checks.rows.model import Reading, Rows, Split
 from fin_plugins.checks.rows.read import made_split, stamped
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import hint
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.tasks import own_rows
 from fin_plugins.tasks.fields import OwnRows
-from fin_plugins.yaml_nodes import Key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,11 @@ def _missing_columns(asked: OwnRows, place: str, table: "pd.DataFrame") -> list[
         named["split_column",] = asked.split_column
     listed = ", ".join(table.columns[:_LISTED]) + (", …" if len(table.columns) > _LISTED else "")
     return [
-        ("D02", (_SETTINGS, *key), f"{place} has no column `{name}`{hint(name, table.columns)}; it has {listed}")
+        (
+            "D02",
+            (_SETTINGS, *key),
+            f"{place} has no column `{name}`{did_you_mean(name, table.columns)}; it has {listed}",
+        )
         for key, name in named.items()
         if (own_rows.column(table, name) if key[:2] != ("columns", "also") else table.get(name)) is None
     ]
@@ -170,7 +174,7 @@ def _unknown_splits(column: str, by_name: "Frames") -> list[Problem]:
     unknown = {said: rows for said, rows in by_name.items() if said.strip().lower() not in own_rows.SPLIT_NAMES}
     known = ("train", "validation", "test")
     said = [
-        f"{f'`{name}`' if name.strip() else 'nothing'} {len(rows):,} times{hint(name, known)}"
+        f"{f'`{name}`' if name.strip() else 'nothing'} {len(rows):,} times{did_you_mean(name, known)}"
         for name, rows in list(unknown.items())[:_LISTED]
     ]
     message = f"column {column} says {', '.join(said)}; known are train, validation (or dev, or val) and test"

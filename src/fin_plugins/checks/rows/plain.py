@@ -12,8 +12,8 @@ from fin_plugins.checks.model import TaskFile
 from fin_plugins.checks.rows.model import SAMPLE, Reading, Rows, Split
 from fin_plugins.checks.rows.read import records, stamped
 from fin_plugins.checks.rows.rendering import variables
-from fin_plugins.errors import FinError
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_nodes import Key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from fin_plugins.checks.rows import answers, splits
 from fin_plugins.checks.rows.model import Rows
 from fin_plugins.checks.rows.rendering import RenderingError, SyntaxFault, parsed, render_all, variables
 from fin_plugins.checks.rows.templates import templates
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 
 _LISTED = 12
 _SHAKEN = 50
@@ -65,8 +65,8 @@ def _is_bare(template: str, key: Key) -> bool:
 def _near(name: str, rows: Rows) -> str:
     if name in rows.called:
         return f"`{name}`: a template calls it `{rows.called[name]}`"
-    near = hint(name, rows.columns)
-    return f"`{name}`{near or hint(name, rows.called)}"
+    near = did_you_mean(name, rows.columns)
+    return f"`{name}`{near or did_you_mean(name, rows.called)}"
 
 
 def _first_error(template: str, documents: list[Mapping[str, Any]]) -> str | None:

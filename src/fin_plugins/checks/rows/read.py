@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.checks.model import Function, TaskFile
 from fin_plugins.checks.rows.model import SAMPLE, Kind, Reading, Rows, Split
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard
-from fin_plugins.errors import FinError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,12 +1,12 @@
 """Splits that the task names and the data does not have."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from fin_plugins.checks.model import Finding, TaskFile
 from fin_plugins.checks.rows.model import Rows
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.foreign_files import get_in
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 
 _KEYS: tuple[Key, ...] = (
     ("training_split",),
@@ -21,10 +21,10 @@ _SAID = ("files", "data_files", "splits", "split_column")
 def check(file: TaskFile, rows: Rows) -> Iterator[Finding]:
     """Rule D08."""
     for key in _KEYS:
-        said = _value(file.data, key)
+        said = get_in(file.data, *key)
         if isinstance(said, str) and said not in rows.splits:
             there = ", ".join(f"{name} ({len(split.names):,} rows)" for name, split in rows.splits.items())
-            mend = hint(said, rows.splits)
+            mend = did_you_mean(said, rows.splits)
             yield file.finding("D08", key, f"the data has no split `{said}`{mend}; it has {there or 'none'}")
 
 
@@ -36,7 +36,7 @@ def scored(file: TaskFile, rows: Rows) -> str | None:
 
 def learnt(file: TaskFile, rows: Rows) -> list[str]:
     """The splits that training and few-shot examples take rows from."""
-    said = [_value(file.data, key) for key in (("training_split",), ("fewshot_split",), ("fewshot_config", "split"))]
+    said = [get_in(file.data, *key) for key in (("training_split",), ("fewshot_split",), ("fewshot_config", "split"))]
     return list(dict.fromkeys(name for name in said if isinstance(name, str) and name in rows.splits))
 
 
@@ -45,9 +45,3 @@ def key(file: TaskFile) -> Key:
     settings = file.data.get("dataset_kwargs")
     said = [name for name in _SAID if isinstance(settings, dict) and name in settings]
     return ("dataset_kwargs", *said[:1])
-
-
-def _value(data: Any, key: Key) -> Any:
-    for part in key:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data

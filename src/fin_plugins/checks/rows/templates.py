@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.rows.rendering import SyntaxFault, parsed
 from fin_plugins.checks.rows.rendering import variables as variables
-from fin_plugins.foreign_files import UnreadableFile, read_text
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.foreign_files import UnreadableFile, get_in, read_text
+from fin_plugins.common.yaml_nodes import Key
 
 KEYS: tuple[Key, ...] = (
     ("description",),
@@ -39,9 +38,7 @@ def check(file: TaskFile) -> Iterator[Finding]:
 def templates(file: TaskFile) -> Iterator[tuple[Key, str]]:
     """The templates of a task, with their keys."""
     for key in KEYS:
-        value: Any = file.data
-        for part in key:
-            value = value.get(part) if isinstance(value, dict) else None
+        value = get_in(file.data, *key)
         if isinstance(value, str) and not isinstance(value, Function):
             yield key, value
 

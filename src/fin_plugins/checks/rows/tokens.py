@@ -9,8 +9,8 @@ from fin_plugins.checks.rows import splits
 from fin_plugins.checks.rows.model import Rows
 from fin_plugins.checks.rows.rendering import RenderingError, render
 from fin_plugins.checks.rows.tokenizer import Tokenizer, load
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.scoring.encoding import Encoded, encode_pairs
-from fin_plugins.yaml_nodes import Key
 
 _LABELLED = 20
 """So many rows show how labels go on after a prompt: most of it is the same for all rows."""

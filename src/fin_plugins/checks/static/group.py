@@ -6,8 +6,8 @@ from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.static.keys import entries
 from fin_plugins.checks.static.metrics import reported
 from fin_plugins.checks.world import World, name_of
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 
 
 def members(file: TaskFile, world: World) -> Iterator[Finding]:
@@ -25,7 +25,7 @@ def members(file: TaskFile, world: World) -> Iterator[Finding]:
         elif name == name_of(file):
             yield file.finding("G02", key, f"`{name}` is this group itself: lm-eval would never come to an end")
         elif not inline and not world.is_known(name):
-            near = hint(name, world.names()) or "; `fin eval ls tasks` lists all names"
+            near = did_you_mean(name, world.names()) or "; `fin eval ls tasks` lists all names"
             yield file.finding("G01", key, f"`{name}`: no such task, group or tag{near}")
         seen.add(name)
 
@@ -72,7 +72,7 @@ def _not_reported(metric: str, known: Mapping[str, Collection[str]]) -> str | No
     if not lacking:
         return None
     if len(lacking) == len(known):
-        return f"`{metric}` is reported by no member{hint(metric, set().union(*known.values()))}"
+        return f"`{metric}` is reported by no member{did_you_mean(metric, set().union(*known.values()))}"
     more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
     return f"`{metric}` is not reported by {', '.join(lacking[:3])}{more}"
 

@@ -6,9 +6,9 @@ from typing import Any
 from fin_plugins.checks import harness
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.types import type_problem
-from fin_plugins.model_check import MISSING, UNKNOWN, check, hint
+from fin_plugins.common.validation import MISSING, UNKNOWN, did_you_mean, validate
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.tasks.fields import Card, OwnRows, ShippedRows
-from fin_plugins.yaml_nodes import Key
 
 OWN_ROWS = "fin_plugins.tasks.own.load"
 SHIPPED_ROWS = "fin_plugins.tasks.rows.load"
@@ -98,7 +98,7 @@ def _level(file: TaskFile, above: Key, data: dict[str, Any], known: Mapping[str,
     for name, value in data.items():
         key = (*above, name)
         if name not in known:
-            yield file.finding("K01", key, f"{UNKNOWN}{hint(name, known)}")
+            yield file.finding("K01", key, f"{UNKNOWN}{did_you_mean(name, known)}")
         elif problem := type_problem(value, known[name]):
             yield file.finding("K02", key, problem)
 
@@ -136,7 +136,7 @@ def _metrics(file: TaskFile) -> Iterator[Finding]:
         if "metric" not in entry:
             yield file.finding("K03", (*key, "metric"), MISSING)
         for name in set(entry) - set(_METRIC_KEYS):
-            if near := hint(name, _METRIC_KEYS):
+            if near := did_you_mean(name, _METRIC_KEYS):
                 yield file.finding("K01", (*key, name), f"{UNKNOWN}{near}")
         higher = entry.get("higher_is_better")
         if not isinstance(higher, bool | Function | None):
@@ -157,7 +157,7 @@ def _modelled(file: TaskFile, above: Key, model: Any, data: dict[str, Any]) -> I
     stands = {
         name: _RIGHT[name] for name in _RIGHT if name in model.model_fields and (name in _REQUIRED or name in data)
     }
-    _, found = check(model, data, stands)
+    _, found = validate(model, data, stands)
     for below, message in found:
         yield file.finding(_code(model, below, message), (*above, *below), message)
 

@@ -1,12 +1,13 @@
 """Labels and their further spellings, as scoring and the parser of answers see them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fin_plugins.checks.model import Finding, TaskFile
-from fin_plugins.model_check import hint
+from fin_plugins.common.foreign_files import get_in
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.tasks.parser import folded
-from fin_plugins.yaml_nodes import Key
 
 _LABELS: Key = ("dataset_kwargs", "labels")
 _ALIASES: Key = ("dataset_kwargs", "aliases")
@@ -67,7 +68,7 @@ def aliases(file: TaskFile) -> Iterator[Finding]:
     labels, spellings = _labels(file), _spellings(file)
     for name, listed in spellings.items():
         if name not in [label.word for label in labels]:
-            message = f"`{name}` is none of the labels{hint(name, [label.word for label in labels])}"
+            message = f"`{name}` is none of the labels{did_you_mean(name, [label.word for label in labels])}"
             yield file.finding("L08", (*_ALIASES, name), message)
         for number, spelling in enumerate(listed):
             yield from _alias(file, (*_ALIASES, name, number), name, spelling)
@@ -98,28 +99,22 @@ def _prefix(file: TaskFile, label: _Label, other: _Label) -> Iterator[Finding]:
 
 def _labels(file: TaskFile) -> list[_Label]:
     """The words that the model is asked for; what is no text is for the rules about keys to report."""
-    listed = _at(file.data, _LABELS) if file.ours else None
+    listed = get_in(file.data, *_LABELS) if file.ours else None
     items = listed.items() if isinstance(listed, dict) else enumerate(listed) if isinstance(listed, list) else ()
     return [_Label((*_LABELS, name), word) for name, word in items if isinstance(word, str)]
 
 
 def _count(file: TaskFile) -> int | None:
-    listed = _at(file.data, _LABELS) if file.ours else None
+    listed = get_in(file.data, *_LABELS) if file.ours else None
     return len(listed) if isinstance(listed, dict | list) else None
 
 
 def _spellings(file: TaskFile) -> dict[str, list[str]]:
-    given = _at(file.data, _ALIASES) if file.ours else None
+    given = get_in(file.data, *_ALIASES) if file.ours else None
     if not isinstance(given, Mapping):
         return {}
     listed = {name: spelled for name, spelled in given.items() if isinstance(spelled, list)}
     return {name: [one for one in spelled if isinstance(one, str)] for name, spelled in listed.items()}
-
-
-def _at(data: Any, key: Key) -> Any:
-    for part in key:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
 
 
 def _one_blank(label: _Label) -> str:

@@ -7,8 +7,8 @@ from typing import Any, TypeGuard
 from fin_plugins.checks import harness
 from fin_plugins.checks.functions import registered, resolved
 from fin_plugins.checks.model import Finding, Function, TaskFile
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 
 _CHOICE = "fin_plugins.tasks.results.score_choice"
 _REPLY = "fin_plugins.tasks.results.score_reply"
@@ -37,13 +37,13 @@ def known(file: TaskFile) -> Iterator[Finding]:
     for key, entry in metrics(file):
         name, aggregation = entry.get("metric"), entry.get("aggregation")
         if _is_unknown(aggregation, harness.aggregations(), file):
-            message = f"no aggregation of this name{hint(aggregation, harness.aggregations())}"
+            message = f"no aggregation of this name{did_you_mean(aggregation, harness.aggregations())}"
             yield file.finding("M02", (*key, "aggregation"), message)
         if entry.get("hf_evaluate") or (own and aggregation is not None):
             continue
         if _is_unknown(name, harness.metrics(), file):
             needs = "no metric of lm-eval's" if not own else "no metric of lm-eval's, so it needs an aggregation"
-            yield file.finding("M01", (*key, "metric"), f"`{name}`: {needs}{hint(name, harness.metrics())}")
+            yield file.finding("M01", (*key, "metric"), f"`{name}`: {needs}{did_you_mean(name, harness.metrics())}")
 
 
 def once(file: TaskFile) -> Iterator[Finding]:
@@ -90,7 +90,7 @@ def processed(file: TaskFile) -> Iterator[Finding]:
     for name, key in listed.items():
         if name not in returned:
             at = key if key == _LIST else (*key, "metric")
-            message = f"`{name}` is nothing that {function} returns{hint(name, returned)}"
+            message = f"`{name}` is nothing that {function} returns{did_you_mean(name, returned)}"
             yield file.finding("M07", at, message)
     lacking = [name for name, value in returned.items() if isinstance(value, tuple) and name not in listed]
     if lacking and not isinstance(file.data.get("metric_list"), Function):
@@ -108,7 +108,7 @@ def filters(file: TaskFile) -> Iterator[Finding]:
             name = stated.get("function") if isinstance(stated, dict) else None
             if _is_unknown(name, harness.filters(), file):
                 key = ("filter_list", number, "filter", step, "function")
-                yield file.finding("M09", key, f"no filter of this name{hint(name, harness.filters())}")
+                yield file.finding("M09", key, f"no filter of this name{did_you_mean(name, harness.filters())}")
 
 
 @cache

@@ -7,8 +7,8 @@ from typing import Any
 from fin_plugins.checks.functions import all_in, folder_of, problem
 from fin_plugins.checks.model import Finding, TaskFile
 from fin_plugins.checks.static.keys import OWN_ROWS
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 
 
 def functions(file: TaskFile) -> Iterator[Finding]:
@@ -50,6 +50,6 @@ def _is_file(path: Path) -> bool:
 def _beside(file: TaskFile, name: str) -> str:
     """A file in the same folder with nearly this name."""
     try:
-        return hint(name, [path.name for path in (file.path.parent / name).parent.iterdir() if path.is_file()])
+        return did_you_mean(name, [path.name for path in (file.path.parent / name).parent.iterdir() if path.is_file()])
     except (OSError, ValueError):
         return ""

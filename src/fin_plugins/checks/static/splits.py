@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fin_plugins.checks.model import Finding, TaskFile
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.yaml_nodes import Key
 
 _ROLES = ("training_split", "validation_split", "test_split")
 

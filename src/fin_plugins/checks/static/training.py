@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from fin_plugins.checks.model import Finding, TaskFile
-from fin_plugins.model_check import MISSING, UNKNOWN
-from fin_plugins.yaml_file import Problem, Problems
+from fin_plugins.common.validation import MISSING, UNKNOWN
+from fin_plugins.common.yaml_file import Problem, Problems
 
 
 def training(file: TaskFile, *, rows: bool = False) -> Iterator[Finding]:

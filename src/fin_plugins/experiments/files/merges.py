@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.catalogue.find import shipped
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import Finding, validate
+from fin_plugins.common.yaml_file import Problem, Problems
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.config import Experiment, Merge
 from fin_plugins.experiments.files import settings
 from fin_plugins.merging.model import Expert
@@ -15,9 +18,6 @@ from fin_plugins.merging.recipes.fill import fill, read_recipe
 from fin_plugins.merging.recipes.settings import read_settings
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.merging.search.read import missing
-from fin_plugins.model_check import Finding, check
-from fin_plugins.yaml_file import Problem, Problems
-from fin_plugins.yaml_nodes import Key
 
 _GIVEN = ("base", "experts", "recipe", "model", "model_args", "chat_template", "output")
 """Keys of search files that the experiment gives."""
@@ -69,7 +69,7 @@ def _search(name: str, merge: Merge, given: Mapping[str, Any], tasks: Mapping[st
     data = {key: value for key, value in given.items() if key not in _GIVEN}
     data |= {"base": "demo", "experts": {one: {"path": ".", "tasks": tasks.get(one, [one])} for one in merge.experts}}
     data |= {"recipe": merge.recipe} if merge.recipe else {}
-    config, found = check(SearchConfig, data, data)
+    config, found = validate(SearchConfig, data, data)
     for key, message in [*found, *missing(data)]:
         yield (*level, "experts") if key[0] == "experts" else (*level, "search", *key), message
     yield from _unseen(level, merge, tasks)

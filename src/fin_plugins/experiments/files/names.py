@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fin_plugins.common.validation import Finding, did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.config import Experiment, Model
-from fin_plugins.model_check import Finding, hint
 from fin_plugins.training.files.checks import check_names
-from fin_plugins.yaml_nodes import Key
 
 _OURS = {"pretrained", "revision", "peft", "adapter_name"}
 """Arguments of the engine that the experiment itself gives."""
@@ -58,7 +58,7 @@ def _known(key: Key, given: Sequence[str] | str | None, known: list[str], what: 
     for place, name in listed:
         if name not in known:
             there = f"; there are {', '.join(known)}" if known else "; there is none"
-            yield place, f"{name}: no such {what}{hint(name, known) or there}"
+            yield place, f"{name}: no such {what}{did_you_mean(name, known) or there}"
 
 
 def _experts(name: str, model: Model, config: Experiment) -> Iterator[Finding]:

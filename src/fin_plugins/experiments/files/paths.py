@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.shipped import is_file, is_folder
+from fin_plugins.common.bundled import is_file, is_folder
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.training.config import TrainConfig
-from fin_plugins.yaml_nodes import Key
 
 _ENDINGS = (".yaml", ".yml", ".json", ".jsonl")
 # `*` is any name or item.

@@ -6,21 +6,20 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.common.bundled import EXPERIMENTS, config_name
+from fin_plugins.common.validation import Finding, validate_partial
+from fin_plugins.common.yaml_file import Problems, dotted, read_yaml
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.config import Experiment, Model, Training
 from fin_plugins.experiments.files import paths
 from fin_plugins.experiments.files.merges import check_merges
 from fin_plugins.experiments.files.names import check_own_names
-from fin_plugins.experiments.files.shipped import find
 from fin_plugins.experiments.files.tasks import check_tasks
 from fin_plugins.experiments.files.trainings import check_trainings, read_training
-from fin_plugins.model_check import Finding, sift
-from fin_plugins.shipped import config_name
 from fin_plugins.training.files import overrides
 from fin_plugins.training.files.checks import check_names
-from fin_plugins.yaml_file import Problems, dotted, read_yaml
-from fin_plugins.yaml_nodes import Key
 
-_STAND_INS = {"models": {"demo": "demo"}, "tasks": {"seen": ["fin_fomc"]}}
+_PLACEHOLDERS = {"models": {"demo": "demo"}, "tasks": {"seen": ["fin_fomc"]}}
 _SHORT_FOR = {"models": "model", "training": "file"}
 """The key that a bare text stands for, below a name."""
 
@@ -59,7 +58,7 @@ def read_experiment(name_or_path: str, settings: Sequence[str] = ()) -> Configur
         FinError: there is no such file, or it cannot be read.
         Problems: all that is wrong with it, with the settings, and with the files that it names.
     """
-    source = find(name_or_path)
+    source = EXPERIMENTS.find(name_or_path)
     file = read_yaml(source)
     _write_out(file.data)
     paths.make_absolute(file.data, source.parent)
@@ -67,7 +66,7 @@ def read_experiment(name_or_path: str, settings: Sequence[str] = ()) -> Configur
     _write_out(file.data)
     paths.make_absolute(file.data, Path())
     problems += file.problems
-    config, findings = sift(Experiment, file.data, _STAND_INS)
+    config, findings = validate_partial(Experiment, file.data, _PLACEHOLDERS)
     unread = [problem.key for problem in file.problems if problem.key]
     for key, message in [*findings, *_beyond_form(config, file.data, {key for key, _ in findings})]:
         # A value that could not be read is None here: that much has been said.

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fin_plugins.common.validation import Finding
+from fin_plugins.common.yaml_file import Problem
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.config import Model, Training
-from fin_plugins.model_check import Finding
-from fin_plugins.yaml_file import Problem
-from fin_plugins.yaml_nodes import Key
 
 
 def as_settings(values: Mapping[str, Any]) -> list[str]:

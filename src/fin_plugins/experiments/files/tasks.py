@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fin_plugins.catalogue.find import Found, shipped, task_at
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import Finding
+from fin_plugins.common.yaml_file import dotted
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.config import Experiment
-from fin_plugins.model_check import Finding
 from fin_plugins.training.files.checks import check_names, our_tasks
-from fin_plugins.yaml_file import dotted
-from fin_plugins.yaml_nodes import Key
 
 _YAML = (".yaml", ".yml")
 _TWIN = "_gen"

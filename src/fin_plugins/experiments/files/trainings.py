@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fin_plugins.catalogue.find import Found
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.validation import Finding
+from fin_plugins.common.yaml_file import Problems
 from fin_plugins.experiments.config import Experiment, Model, Training
 from fin_plugins.experiments.files import settings, tasks
 from fin_plugins.experiments.files.names import trainings_of
-from fin_plugins.model_check import Finding
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.files.overrides import Override
 from fin_plugins.training.files.read import read_config
-from fin_plugins.yaml_file import Problems
 
 _GIVEN = {"model": "`models`", "seed": "`seeds`", "output": "the experiment's own `output`"}
 """Keys of training files that the experiment gives, and where."""

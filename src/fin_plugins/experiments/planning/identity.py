@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from fin_plugins.evaluation.hashing import digest, hash_files, model_files
+from fin_plugins.common.hashing import digest, hash_files, model_files
 from fin_plugins.experiments.planning.rows import Split, splits
 from fin_plugins.experiments.planning.task_files import TaskFiles, is_path
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.config import Experiment
 from fin_plugins.experiments.planning.board import board
 from fin_plugins.experiments.planning.identity import Tasks

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import digest
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHIPPED, _OWN = "fin_plugins.tasks.rows.load", "fin_plugins.tasks.own.load"
-_STAND_INS = {"file": "rows.csv", "splits": {"test": 0.2}, "labels": ["a", "b"]}
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,12 @@ def _shipped(name: str, data: str) -> dict[str, Split]:
 
 
 def _own(definition: Mapping[str, Any], file: Path) -> dict[str, Split]:
-    from fin_plugins.model_check import check
-    from fin_plugins.tasks.fields import OwnRows
+    from fin_plugins.common.validation import validate
+    from fin_plugins.tasks.fields import OWN_ROWS_PLACEHOLDERS, OwnRows
     from fin_plugins.tasks.own_rows import read
 
     stated = definition.get("dataset_kwargs")
-    rows, findings = check(OwnRows, dict(stated) if isinstance(stated, dict) else {}, _STAND_INS)
+    rows, findings = validate(OwnRows, dict(stated) if isinstance(stated, dict) else {}, OWN_ROWS_PLACEHOLDERS)
     if rows is None:
         said = "; ".join(f"{'.'.join(map(str, key))}: {message}" for key, message in findings)
         raise FinError(f"{file}: dataset_kwargs: {said}")

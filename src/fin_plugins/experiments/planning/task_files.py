@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 _YAML = (".yaml", ".yml")
 
@@ -95,7 +95,7 @@ def is_path(name: str) -> bool:
 def _index(folders: tuple[str, ...], *, include_defaults: bool) -> Mapping[str, Any]:
     from lm_eval.tasks import TaskManager
 
-    from fin_plugins.locations import task_folder
+    from fin_plugins.common.locations import task_folder
 
     manager = TaskManager(include_defaults=include_defaults, include_path=[str(task_folder()), *folders])
     return manager.task_index  # type: ignore[no-any-return]

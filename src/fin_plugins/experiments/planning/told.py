@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from fin_plugins.durations import duration
+from fin_plugins.common.formatting import duration, size
 from fin_plugins.experiments.config import Kind
 from fin_plugins.experiments.planning.estimate import Estimate, estimate, together, total
 from fin_plugins.experiments.steps import Plan, Step, of_kind
@@ -91,8 +91,3 @@ def _plain(step: Step, found: Estimate) -> dict[str, Any]:
     names = ("name", "kind", "key", "command", "needs", "rows", "engines")
     estimated = {"seconds": round(found.seconds), "bytes": found.bytes, "basis": found.basis}
     return {**{name: getattr(step, name) for name in names}, **estimated}
-
-
-def size(number: int) -> str:
-    """Bytes in MB or GB."""
-    return f"{number / 1e6:.0f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"

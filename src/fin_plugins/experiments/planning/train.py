@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.evaluation.hashing import hash_files
+from fin_plugins.common.bundled import is_file
+from fin_plugins.common.hashing import hash_files
 from fin_plugins.experiments.config import Training
 from fin_plugins.experiments.files.settings import as_settings, training_settings
 from fin_plugins.experiments.planning.identity import key
 from fin_plugins.experiments.planning.scene import Made, Scene
 from fin_plugins.experiments.steps import Step, marker
-from fin_plugins.shipped import is_file
 from fin_plugins.training.config import TaskShare, TrainConfig
 from fin_plugins.training.files.read import read_config
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from fin_plugins import file_lock
+from fin_plugins.common import file_lock
 
 SHARED_OUT = "FIN_RUN_GPUS"
 """Variable by which `fin run` tells its steps which devices it may share out; not there on a cluster, which does."""

@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data.sources import Dataset
-from fin_plugins.errors import FinError
 from fin_plugins.experiments.config import Experiment
 from fin_plugins.experiments.running import gpus
 from fin_plugins.experiments.running.snakemake import Limits

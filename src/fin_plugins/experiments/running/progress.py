@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from fin_plugins.durations import duration
+from fin_plugins.common.formatting import duration
 from fin_plugins.experiments.planning.estimate import together
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.steps import Plan, Step

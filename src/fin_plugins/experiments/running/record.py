@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from fin_plugins.durations import duration
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.formatting import duration, size
 from fin_plugins.experiments.running import state
-from fin_plugins.experiments.steps import Plan, write_whole
+from fin_plugins.experiments.steps import Plan
 
 FILE, TABLE = "record.json", "record.md"
 
@@ -33,7 +34,7 @@ def write_record(plan: Plan) -> dict[str, Any]:
     """Write `record.json` of the work folder and its table, `record.md`, and return it."""
     found = record(plan)
     state.write_json(plan.work / FILE, found)
-    write_whole(plan.work / TABLE, markdown(found))
+    write_file(plan.work / TABLE, markdown(found))
     return found
 
 
@@ -80,13 +81,9 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
         f"{one['rows']:,}",
         duration(one["seconds"]),
         duration(one["cpu_seconds"]),
-        _size(one["bytes"]),
+        size(one["bytes"], decimals=1),
         f"{one['peak_bytes'] / 1e9:.1f} GB",
     )
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e6:.1f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"
 
 
 def _row(name: str, one: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from fin_plugins import file_lock
-from fin_plugins.errors import FinError
+from fin_plugins.common import file_lock
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.running.progress import Bar, Lines, Watch, shown
 from fin_plugins.experiments.running.snakemake import LOG, Engine, Limits, check_installed, command_line

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import experiment_folder
 from fin_plugins.experiments.running import command, gpus
-from fin_plugins.experiments.steps import Plan, write_whole
-from fin_plugins.locations import experiment_folder
+from fin_plugins.experiments.steps import Plan
 
 LOG = "logs/snakemake.log"
 _SNAKEFILE = "Snakefile"
@@ -103,7 +104,7 @@ class Engine:
             limits: of this machine; None where a cluster runs the steps, which go on without us.
         """
         # A copy of the workflow in the work folder: Snakemake sends it to nodes that share nothing else.
-        write_whole(plan.work / _SNAKEFILE, (experiment_folder() / _SNAKEFILE).read_text(encoding="utf-8"))
+        write_file(plan.work / _SNAKEFILE, (experiment_folder() / _SNAKEFILE).read_text(encoding="utf-8"))
         log = plan.work / LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as written:

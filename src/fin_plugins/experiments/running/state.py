@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.experiments.steps import Plan, Step, write_whole
+from fin_plugins.common.atomic import write_file
+from fin_plugins.experiments.steps import Plan, Step
 
 RUNNING, FAILED = "running", "failed"
 
@@ -32,7 +33,7 @@ def read(plan: Plan, what: str) -> dict[str, dict[str, Any]]:
 
 def write_json(file: Path, data: dict[str, Any]) -> None:
     """Write a JSON file whole."""
-    write_whole(file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    write_file(file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(file: Path) -> dict[str, Any] | None:

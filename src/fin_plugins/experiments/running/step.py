@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fin_plugins import file_lock
-from fin_plugins.errors import FinError
+from fin_plugins.common import file_lock
+from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.running import gpus, state
 from fin_plugins.experiments.running.command import Running, Spent
 from fin_plugins.experiments.running.marker import contents

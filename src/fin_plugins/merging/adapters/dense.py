@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import BaseLayers
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.merging.adapters.factors import Factors, Product

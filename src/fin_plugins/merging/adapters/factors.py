@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import EMBEDDING, BaseLayers
 from fin_plugins.evaluation.servable import BY_TOKEN, CHANGES_THE_BASE, INITS_THAT_KEEP_THE_BASE, PEFT_ONLY
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter, read_config

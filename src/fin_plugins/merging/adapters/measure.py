@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.adapters.factors import Product
 from fin_plugins.merging.adapters.linear import compress, difference
 from fin_plugins.scoring.adapters import Adapter, engine_limits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import BaseLayers, base_layers
 from fin_plugins.merging.adapters.dense import Weights, check_shapes, merged_change, refactor
 from fin_plugins.merging.adapters.factors import INSTEAD, Factors, Product, read_factors

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import BaseLayers
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.planning import read_through, tensor_tasks

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import CONV1D, EMBEDDING, BaseLayers
 from fin_plugins.merging.adapters.factors import EMBEDDING_FACTORS, FACTORS, PREFIX, Product
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.checkpoint.tensors import Merged
 
 MAX_ROUNDING = 0.5

@@ -11,7 +11,7 @@ from mergekit.common import ModelReference
 from mergekit.io.lazy_tensor_loader import LazyTensorLoader
 from mergekit.options import MergeOptions
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import BaseLayers, base_layers
 from fin_plugins.merging.adapters.dense import Weights, check_shapes
 from fin_plugins.merging.adapters.factors import Factors, read_factors

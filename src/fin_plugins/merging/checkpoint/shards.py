@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 _INDEX = "model.safetensors.index.json"
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.merging.model import Filled
-from fin_plugins.merging.planning import first_line, no_warnings, stretch, tensor_tasks
+from fin_plugins.merging.planning import no_warnings, stretch, tensor_tasks
 
 if TYPE_CHECKING:
     from fin_plugins.merging.checkpoint.loaders import Opened

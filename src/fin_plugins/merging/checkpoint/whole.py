@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.evaluation.base_match import header_shapes
 from fin_plugins.merging.adapters.factors import PEFT_MERGES
 from fin_plugins.merging.adapters.linear import is_linear
@@ -59,7 +59,7 @@ def whole_checkpoint(expert: Expert, base: Path, scratch: Path, reason: FinError
                 head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
             merged = adapted.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, NotImplementedError) as error:
-        raise FinError(f"expert {expert.name}: PEFT cannot merge it ({str(error).splitlines()[0]})") from error
+        raise FinError(f"expert {expert.name}: PEFT cannot merge it ({first_line(error)})") from error
     if tied:
         _tie_again(merged)
     folder = scratch / expert.name

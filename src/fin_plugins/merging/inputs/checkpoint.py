@@ -7,8 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
-from fin_plugins.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
 
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.evaluation.base_match import check_base, header_shapes
 from fin_plugins.merging.adapters.factors import read_factors
@@ -94,8 +94,7 @@ def _layers(folder: Path) -> int:
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         return int(config.get_text_config().num_hidden_layers)
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FinError(f"base: {folder}: transformers cannot read its configuration ({reason})") from error
+        raise FinError(f"base: {folder}: transformers cannot read its configuration ({first_line(error)})") from error
 
 
 def _expert(flag: str, others: Sequence[Expert]) -> Expert:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.inputs.checkpoint import BYTES, Checkpoint
 
 SHARD_BYTES = 2 << 30

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import digest, hash_files
-from fin_plugins.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.hashing import digest, hash_files
 
 _FILE = "tokenizer.json"
 _LARGEST = 256 << 20

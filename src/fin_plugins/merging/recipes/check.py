@@ -7,9 +7,9 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from fin_plugins.common.validation import Finding, did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.merging.recipes.placeholders import placeholder
-from fin_plugins.model_check import Finding, hint
-from fin_plugins.yaml_nodes import Key
 
 # Smallest and largest value of parameters that mergekit takes any number for.
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -41,7 +41,7 @@ def method_of(data: Mapping[str, Any]) -> Any:
     known = {method.spec.name: method for method in registry.registered_methods()}
     name = data.get("merge_method")
     if not isinstance(name, str) or name not in known:
-        near = hint(str(name), known) or f"; mergekit has {', '.join(sorted(known))}"
+        near = did_you_mean(str(name), known) or f"; mergekit has {', '.join(sorted(known))}"
         raise ValueError(f"is missing{near}" if name is None else f"{name}: no such method{near}")
     return known[name]
 
@@ -109,7 +109,7 @@ def _keys(key: Key, level: Any, model: Any) -> Iterator[Finding]:
         return
     for name in level:
         if name not in known:
-            near = hint(str(name), known) or f" (known: {', '.join(known)})"
+            near = did_you_mean(str(name), known) or f" (known: {', '.join(known)})"
             yield (*key, name), f"no such key{near}; mergekit would take no notice of it"
     for name, field in model.model_fields.items():
         if field.is_required() and name not in level:
@@ -132,7 +132,7 @@ def _parameters(
     known = {parameter.name: parameter for parameter in method.spec.parameters}
     for name, value in given.items():
         if name not in known:
-            near = hint(str(name), known) or f" (known: {', '.join(known) or 'none'})"
+            near = did_you_mean(str(name), known) or f" (known: {', '.join(known) or 'none'})"
             yield (*key, name), f"no parameter of {method.spec.name}{near}; mergekit would take no notice of it"
         elif of_input and known[name].scope.value == "shared":
             yield (*key, name), f"holds for all inputs in {method.spec.name}: move it to the recipe's own parameters"

@@ -6,17 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.common.bundled import MERGE_RECIPES, config_name
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_file import Problem, Problems, YamlFile, read_yaml
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.merging.model import Expert, Filled
 from fin_plugins.merging.recipes import placeholders as open_places
 from fin_plugins.merging.recipes.check import check_recipe, check_value, method_of
 from fin_plugins.merging.recipes.expand import ANY_LAYERS, Models, stands_for, with_models
 from fin_plugins.merging.recipes.placeholders import COUNTED, EXPERT, FIRST, NAMED, SECOND, Placeholder, placeholder
 from fin_plugins.merging.recipes.settings import Setting
-from fin_plugins.merging.recipes.shipped import find
-from fin_plugins.model_check import hint
-from fin_plugins.shipped import config_name
-from fin_plugins.yaml_file import Problem, Problems, YamlFile, read_yaml
-from fin_plugins.yaml_nodes import Key
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def read_recipe(name_or_path: str) -> Recipe:
         FinError: there is no such file.
         Problems: it is no YAML mapping.
     """
-    file = read_yaml(find(name_or_path))
+    file = read_yaml(MERGE_RECIPES.find(name_or_path))
     if file.problems:
         raise Problems(file.problems)
     return Recipe(config_name(Path(file.name)), file)
@@ -86,7 +85,10 @@ def _numbers(data: dict[str, Any], models: Models, common: Mapping[str, Setting]
             elif found.default is not None:
                 names[found.name] = open_places.evaluate(found.default, names)
             elif found.name not in names:
-                yield key, f"has no default here: give it one, or --set {found.name}=VALUE{hint(found.name, names)}"
+                yield (
+                    key,
+                    f"has no default here: give it one, or --set {found.name}=VALUE{did_you_mean(found.name, names)}",
+                )
                 continue
             _put(data, key, names[found.name])
         except ValueError as error:
@@ -157,7 +159,7 @@ def _settings(recipe: Recipe, settings: Sequence[Setting], method: Any) -> Itera
                 yield setting.problem(f"{setting.key} holds for all inputs in {method.spec.name}: leave the name away")
         elif setting.key not in places or setting.expert is not None:
             names = [*known, *places]
-            near = hint(setting.key, names) or f"; there are {', '.join(dict.fromkeys(names)) or 'none'}"
+            near = did_you_mean(setting.key, names) or f"; there are {', '.join(dict.fromkeys(names)) or 'none'}"
             yield setting.problem(f"{method.spec.name} has no parameter {setting.key}{near}")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_file import Problems, parse_value
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_file import Problems, parse_value
+from fin_plugins.common.yaml_nodes import Key
 
 # Filled in by the models of the command line.
 BASE, EXPERT = "base", "expert"
@@ -88,5 +88,5 @@ def evaluate(default: str, names: Mapping[str, Any]) -> Any:
 def _number(term: str, names: Mapping[str, Any]) -> float:
     value = names.get(term) if term in names or term[0].isalpha() else parse_value(term, "default")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{term}: no number that is known here{hint(term, names)}")
+        raise ValueError(f"{term}: no number that is known here{did_you_mean(term, names)}")
     return value

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fin_plugins.model_check import hint
-from fin_plugins.yaml_file import Problem, Problems, parse_value
+from fin_plugins.common.validation import did_you_mean
+from fin_plugins.common.yaml_file import Problem, Problems, parse_value
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _read(flag: str, text: str, experts: Sequence[str]) -> Setting:
         form = "EXPERT=NUMBER" if flag == "--weight" else "KEY=VALUE, for example --set density=0.3"
         raise Problems([Problem(place, 0, 0, "", f"should be {form}")])
     if expert is not None and expert not in experts:
-        near = hint(expert, experts) or f"; there are {', '.join(experts)}"
+        near = did_you_mean(expert, experts) or f"; there are {', '.join(experts)}"
         raise Problems([Problem(place, 0, 0, "", f"no expert is named {expert}{near}")])
     return Setting(place, expert, key, parse_value(value, place))
 

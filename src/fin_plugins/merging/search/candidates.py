@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
+from fin_plugins.common.atomic import exclusive_path, remove_scratch_folders
 from fin_plugins.evaluation.base_layers import base_layers
 from fin_plugins.merging.adapters.factors import Factors, Product, read_factors
 from fin_plugins.merging.adapters.merge import merge_as_adapter
 from fin_plugins.merging.adapters.write import target_names, write_adapter
-from fin_plugins.merging.leftovers import clear_scratch, held
 from fin_plugins.merging.model import Filled
 from fin_plugins.merging.recipes.expand import Models
 from fin_plugins.scoring.adapters import WEIGHTS, Adapter, read_adapter
@@ -97,9 +97,9 @@ def scratch_folder(room: int) -> Iterator[Path]:
     """
     ram = _RAM.is_dir() and os.access(_RAM, os.W_OK) and shutil.disk_usage(_RAM).free > room
     parent = _RAM if ram else Path(tempfile.gettempdir())
-    clear_scratch(parent, _PREFIX)
+    remove_scratch_folders(parent, _PREFIX)
     folder = parent / f"{_PREFIX}{uuid.uuid4().hex}"
-    with held(folder):
+    with exclusive_path(folder):
         try:
             folder.mkdir(mode=0o700)
             yield folder

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fin_plugins.strict import Number, Positive, Strict, Text, rule
+from fin_plugins.common.validation import Number, Positive, StrictModel, Text, rule
 
 BEST = "best"
 """Folder of the best merge, below the study's."""
@@ -12,7 +12,7 @@ UNLABELLED = "instructions"
 """The key that a bare text under `unlabelled` stands for."""
 
 
-class Range(Strict):
+class Range(StrictModel):
     """The smallest and the largest weight."""
 
     low: Annotated[float, Number] = 0.0
@@ -25,7 +25,7 @@ class Range(Strict):
         return self
 
 
-class ExpertEntry(Strict):
+class ExpertEntry(StrictModel):
     """One adapter of the merge."""
 
     path: Text
@@ -36,7 +36,7 @@ class ExpertEntry(Strict):
     """Its own range of weights; by default that of all."""
 
 
-class Floor(Strict):
+class Floor(StrictModel):
     """What a candidate must keep to be chosen; either may be left out."""
 
     leave_out: Annotated[float, Number] | None = None
@@ -46,7 +46,7 @@ class Floor(Strict):
     """Largest mean divergence from the base on the unlabelled rows, in nats a prompt."""
 
 
-class Unlabelled(Strict):
+class Unlabelled(StrictModel):
     """Prompts without labels, on which candidates are compared with the base."""
 
     instructions: Text | None = None
@@ -59,7 +59,7 @@ def _unlabelled(value: Any) -> Any:
     return {UNLABELLED: value} if isinstance(value, str) else value
 
 
-class SearchConfig(Strict):
+class SearchConfig(StrictModel):
     """A search file."""
 
     base: Text

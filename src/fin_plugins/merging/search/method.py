@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.adapters.linear import weights as effective
 from fin_plugins.merging.adapters.plan import BASE, Step
 from fin_plugins.merging.model import Filled

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fin_plugins.evaluation.hashing import digest, hash_files
+from fin_plugins.common.hashing import digest, hash_files
 from fin_plugins.evaluation.identity import device_of, ingredients
 from fin_plugins.merging.inputs.read import read_inputs
 from fin_plugins.merging.search.candidates import Stack, check_writable, read_stack, scratch_folder

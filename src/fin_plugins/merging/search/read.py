@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.locations import merge_folder
+from fin_plugins.common.bundled import MERGE_SEARCHES, config_name, is_file, is_folder
+from fin_plugins.common.validation import Finding, did_you_mean, validate
+from fin_plugins.common.yaml_file import Problems, read_yaml
 from fin_plugins.merging.search.config import SearchConfig
-from fin_plugins.model_check import Finding, check, hint
-from fin_plugins.shipped import Shipped, config_name, is_file, is_folder
 from fin_plugins.training.files import overrides as changing
 from fin_plugins.training.files.checks import our_tasks
-from fin_plugins.yaml_file import Problems, read_yaml
 
-_STAND_INS = {
+_PLACEHOLDERS = {
     "base": "demo",
     "experts": {name: {"path": name, "tasks": [name]} for name in ("first", "second")},
 }
@@ -37,10 +36,6 @@ class Configured:
         return Path(self.config.output or Path("results") / "search" / self.name)
 
 
-_FILES = Shipped("search", lambda: merge_folder() / "search")
-shipped, listing, find, copy = _FILES.files, _FILES.listing, _FILES.find, _FILES.copy
-
-
 def read_search(name_or_path: str, settings: Sequence[str] = ()) -> Configured:
     """Read a search file.
 
@@ -52,11 +47,11 @@ def read_search(name_or_path: str, settings: Sequence[str] = ()) -> Configured:
         FinError: there is no such file, or it cannot be read.
         Problems: all that is wrong with it and with the settings.
     """
-    source = find(name_or_path)
+    source = MERGE_SEARCHES.find(name_or_path)
     file = read_yaml(source)
     changes, problems = changing.change(file.data, settings)
     problems += file.problems
-    config, findings = check(SearchConfig, file.data, _STAND_INS)
+    config, findings = validate(SearchConfig, file.data, _PLACEHOLDERS)
     problems += [changing.placed(key, message, file, changes) for key, message in [*findings, *missing(file.data)]]
     if problems or config is None:
         raise Problems(problems)
@@ -72,7 +67,7 @@ def missing(data: dict[str, Any]) -> Iterator[Finding]:
             yield ("experts", name, "path"), f"{path}: no such folder"
         for number, task in enumerate(tasks if isinstance(tasks, list) else ()):
             if isinstance(task, str) and task.startswith("fin_") and not is_file(task) and task not in our_tasks():
-                yield ("experts", name, "tasks", number), f"{task}: no such task{hint(task, our_tasks())}"
+                yield ("experts", name, "tasks", number), f"{task}: no such task{did_you_mean(task, our_tasks())}"
     unlabelled = data.get("unlabelled")
     rows = unlabelled.get("instructions") if isinstance(unlabelled, dict) else unlabelled
     if isinstance(rows, str) and rows and not is_file(rows):

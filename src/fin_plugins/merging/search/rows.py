@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.hashing import digest
 from fin_plugins.data import guard
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.hashing import digest
 from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.tasks.control_tokens import defuse
@@ -127,7 +127,7 @@ def _index(name: str) -> Mapping[str, Any]:
 def _manager(*, include_defaults: bool) -> Any:
     from lm_eval.tasks import TaskManager
 
-    from fin_plugins.locations import task_folder
+    from fin_plugins.common.locations import task_folder
 
     return TaskManager(include_defaults=include_defaults, include_path=str(task_folder()))
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fin_plugins.common.errors import FinError
 from fin_plugins.data import guard
-from fin_plugins.errors import FinError
-from fin_plugins.merging.leftovers import clear_merges
+from fin_plugins.merging.output import clear_merges
 from fin_plugins.merging.search import choice
 from fin_plugins.merging.search.config import BEST, SearchConfig
 from fin_plugins.merging.search.prepare import Prepared, prepare

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 
 import numpy as np
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 from fin_plugins.merging.search.config import Range, SearchConfig
 
 Weights = dict[str, float]

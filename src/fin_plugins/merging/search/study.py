@@ -11,15 +11,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from fin_plugins.errors import FinError
-from fin_plugins.strict import Strict
+from fin_plugins.common.atomic import remove_unfinished_files, write_file
+from fin_plugins.common.errors import FinError, first_line
+from fin_plugins.common.validation import StrictModel
 
 FILE = "study.jsonl"
 SCHEMA = 1
-_WRITTEN = ("study.md", "pareto.svg")
 
 
-class Figure(Strict):
+class Figure(StrictModel):
     """A figure with its 95 % interval over rows."""
 
     value: float
@@ -27,7 +27,7 @@ class Figure(Strict):
     high: float
 
 
-class Candidate(Strict):
+class Candidate(StrictModel):
     """A line of the study."""
 
     candidate: int
@@ -40,7 +40,7 @@ class Candidate(Strict):
     divergence: Figure
 
 
-class Base(Strict):
+class Base(StrictModel):
     """The line of the base: its score by task."""
 
     base: dict[str, float]
@@ -93,8 +93,7 @@ def opened(folder: Path, header: Mapping[str, Any], *, fresh: bool = False) -> I
         FinError: the study there is of something else, is damaged or in use, or the folder cannot be written.
     """
     lock = _locked(folder)
-    for part in (part for name in _WRITTEN for part in folder.glob(f".{name}.*.part")):
-        part.unlink(missing_ok=True)  # of a search that was killed while it wrote
+    remove_unfinished_files(folder)
     try:
         yield _opened(folder / FILE, header, fresh)
     finally:
@@ -127,9 +126,7 @@ def _line(content: Mapping[str, Any]) -> bytes:
 
 
 def _begin(file: Path, header: Mapping[str, Any]) -> None:
-    part = file.with_name(f".{file.name}.part")
-    part.write_bytes(_line({"schema": SCHEMA, **header}))
-    part.replace(file)
+    write_file(file, _line({"schema": SCHEMA, **header}))
 
 
 def _whole_lines(file: Path) -> int:
@@ -155,8 +152,9 @@ def _read(file: Path, header: Mapping[str, Any]) -> Study:
         if numbers != list(range(len(numbers))):
             raise ValueError("candidates are not in order")
     except (ValueError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise FinError(f"{file}: damaged ({reason}): name another output, or --fresh to begin again") from error
+        raise FinError(
+            f"{file}: damaged ({first_line(error)}): name another output, or --fresh to begin again"
+        ) from error
     return study
 
 

@@ -5,11 +5,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from fin_plugins.locations import task_folder
-from fin_plugins.model_check import Finding, hint
-from fin_plugins.shipped import is_file, is_folder
+from fin_plugins.common.bundled import is_file, is_folder
+from fin_plugins.common.foreign_files import get_in
+from fin_plugins.common.locations import task_folder
+from fin_plugins.common.validation import Finding, did_you_mean
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.training.files import task_rules
-from fin_plugins.yaml_nodes import Key
 
 _YAML = (".yaml", ".yml")
 _ROWS = (".json", ".jsonl")
@@ -57,7 +58,7 @@ def check_names(data: dict[str, Any]) -> list[Finding]:
         found += [(key, "given twice: `repeat` takes its rows more than once")] if value in seen else []
         seen.add(value)
     for key, look in _LOOKS.items():
-        value = _at(data, key)
+        value = get_in(data, *key)
         found += [(key, message) for message in look(value)] if isinstance(value, str) and value else []
     if isinstance(data.get("replay"), str):
         found += [(("replay",), message) for message in _replay(data["replay"])]
@@ -94,7 +95,7 @@ def _task(name: str) -> Iterator[str]:
         yield f"{name}: no such task file"
     # The prefix is ours: whoever mistypes such a name is not made to wait for lm-eval.
     elif name.startswith("fin_") or name not in _all_tasks():
-        near = hint(name, our_tasks()) or ("" if name.startswith("fin_") else hint(name, _all_tasks()))
+        near = did_you_mean(name, our_tasks()) or ("" if name.startswith("fin_") else did_you_mean(name, _all_tasks()))
         yield f"{name}: no such task{near or '; `fin eval ls tasks` lists all names'}"
 
 
@@ -106,8 +107,8 @@ def _replay(source: str) -> Iterator[str]:
             yield f"{source}: should end in {' or '.join(_ROWS)}"
     elif _is_path(source, _ROWS):
         yield f"{source}: no such file"
-    elif "/" not in source and hint(source, ["self"]):
-        yield f"{source}: no such file{hint(source, ['self'])}"
+    elif "/" not in source and did_you_mean(source, ["self"]):
+        yield f"{source}: no such file{did_you_mean(source, ['self'])}"
 
 
 def _instructions(path: str) -> Iterator[str]:
@@ -131,12 +132,6 @@ def _output(path: str) -> Iterator[str]:
 def _is_path(text: str, endings: tuple[str, ...]) -> bool:
     """Whether the text is meant as a path rather than a name: hub names have one slash at most."""
     return text.startswith((".", "/", "~")) or text.count("/") > 1 or text.endswith(endings)
-
-
-def _at(data: Any, key: Key) -> Any:
-    for part in key:
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
 
 
 _LOOKS: dict[Key, Callable[[str], Iterator[str]]] = {

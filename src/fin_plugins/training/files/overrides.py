@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fin_plugins.common.yaml_file import Problem, Problems, YamlFile, dotted, parse_value
+from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.training.config import SHORT_FOR
-from fin_plugins.yaml_file import Problem, Problems, YamlFile, dotted, parse_value
-from fin_plugins.yaml_nodes import Key
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.model_check import check
-from fin_plugins.shipped import config_name
+from fin_plugins.common.bundled import TRAINING_CONFIGS, config_name
+from fin_plugins.common.validation import validate
+from fin_plugins.common.yaml_file import Problems, dotted, read_yaml
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.files import overrides as changing
 from fin_plugins.training.files.checks import Depth, check_names, check_tasks
 from fin_plugins.training.files.overrides import Override
-from fin_plugins.training.files.shipped import find
-from fin_plugins.yaml_file import Problems, dotted, read_yaml
 
-_STAND_INS = {"model": "demo", "tasks": ["fin_fomc"]}
+_PLACEHOLDERS = {"model": "demo", "tasks": ["fin_fomc"]}
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,11 @@ def read_config(
         FinError: there is no such file, or it cannot be read.
         Problems: all that is wrong with it and with the settings.
     """
-    source = find(name_or_path)
+    source = TRAINING_CONFIGS.find(name_or_path)
     file = read_yaml(source)
     changes, wrong = changing.change(file.data, [*settings, *flags])
     problems = [*file.problems, *wrong]
-    config, findings = check(TrainConfig, file.data, _STAND_INS)
+    config, findings = validate(TrainConfig, file.data, _PLACEHOLDERS)
     for key, message in [*findings, *check_names(file.data), *check_tasks(file.data, depth)]:
         # A value that could not be read is None here: that much has been said.
         if not any(f"{dotted(key)}.".startswith(f"{problem.key}.") for problem in file.problems if problem.key):

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
-from fin_plugins.yaml_file import MAX_BYTES, Problems, parse_yaml
-from fin_plugins.yaml_nodes import Function
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import MAX_BYTES, Problems, parse_yaml
+from fin_plugins.common.yaml_nodes import Function
 
 NAME = re.compile(r"^(?:task|group):[ \t]*([\w.-]+)[ \t]*$", re.MULTILINE)
 """The line of a file that names its task or group."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from accelerate import PartialState
 
-from fin_plugins.evaluation.hashing import digest
+from fin_plugins.common.hashing import digest
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.examples import Tokens, conversation_example
 from fin_plugins.training.prepare import Prepared

@@ -7,7 +7,6 @@ answers as with the data it was once made from.
 import hashlib
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.errors import FinError
 from fin_plugins.training.config import Replay
 from fin_plugins.training.replay.source import Conversation, conversation, draw, is_text, read_rows
 
@@ -107,14 +107,8 @@ def _read(cache: Path, key: str) -> list[Conversation]:
 
 def _write(cache: Path, key: str, answers: list[Conversation]) -> None:
     rows = [json.dumps({"key": key, **asdict(each)}, ensure_ascii=False) + "\n" for each in answers]
-    part = cache.with_name(f".{cache.name}.{os.getpid()}.part")
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text("".join(rows), encoding="utf-8")
-            part.replace(cache)
-        finally:
-            part.unlink(missing_ok=True)
+        write_file(cache, "".join(rows))
     except OSError as error:
         raise FinError(f"{cache}: cannot be written ({error.strerror}): choose another `output`") from error
 

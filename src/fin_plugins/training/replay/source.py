@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.tasks.control_tokens import defuse
 from fin_plugins.training.config import Replay
 
@@ -112,10 +112,9 @@ class _Hub(Sequence[tuple[str, Any]]):
         try:
             self._rows = datasets.load_dataset(name, split=split)
         except Exception as error:  # network, hub and builders each raise kinds of their own
-            reason = str(error).split("\n")[0] or type(error).__name__
             raise FinError(
-                f"replay: data set {name}, split {split}: cannot be loaded ({reason}): check name, split and "
-                "connection, or give `source` a local .jsonl file, or `self`, which needs no download"
+                f"replay: data set {name}, split {split}: cannot be loaded ({first_line(error)}): check name, split "
+                "and connection, or give `source` a local .jsonl file, or `self`, which needs no download"
             ) from error
 
     def __len__(self) -> int:

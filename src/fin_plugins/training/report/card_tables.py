@@ -30,7 +30,7 @@ def tables(record: Record) -> dict[str, Any]:
     }
 
 
-def duration(seconds: float) -> str:
+def _clock(seconds: float) -> str:
     """A time in hours, minutes and seconds: `1:05:12`."""
     return str(timedelta(seconds=round(seconds)))
 
@@ -89,7 +89,7 @@ def _time(record: Record) -> Rows:
     speed = record.tokens_per_second
     computed = f"{record.tokens_seen:,} (without padding); {record.tokens_computed:,} positions were computed"
     rows = [
-        ("Time", f"{duration(record.wall_seconds)} (h:mm:ss) with validation and checkpoints{resumed}"),
+        ("Time", f"{_clock(record.wall_seconds)} (h:mm:ss) with validation and checkpoints{resumed}"),
         ("Examples seen", f"{record.examples_seen:,}"),
         ("Tokens seen", computed),
         ("Speed", f"{speed:,.0f} tokens/s" if speed else "not measured"),

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.store import write
-from fin_plugins.foreign_files import UnreadableFile, read_json
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, read_json
 
 FILE = "train.json"
 SCHEMA = 1
@@ -179,9 +179,9 @@ def write_text(file: Path, text: str) -> None:
         FinError: it cannot be written.
     """
     try:
-        write(file, text)
-    except FinError as error:  # evaluation's words would name its own option
-        reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+        write_file(file, text)
+    except OSError as error:
+        reason = error.strerror or error
         raise FinError(f"{file}: cannot be written ({reason}): free some space or change `output`") from error
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from fin_plugins.cli.main import fin
-from fin_plugins.modes import give_usual_mode
+from fin_plugins.common.permissions import apply_umask
 from fin_plugins.training.export import take_over
 from tests.merging.inputs_made import make_adapter, make_base
 
@@ -30,7 +30,7 @@ def test_files_of_safetensors_are_as_all_others(usual: int, tmp_path: Path) -> N
     (tmp_path / "inner").mkdir()
     (tmp_path / "config.json").write_text("{}")
     save_file({"x": torch.ones(2)}, tmp_path / "inner" / "model.safetensors")
-    give_usual_mode(tmp_path)
+    apply_umask(tmp_path)
     assert modes(tmp_path) == {usual} and len(list(tmp_path.iterdir())) == 2
 
 
@@ -39,7 +39,7 @@ def test_linked_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "theirs").chmod(0o400)
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "link").symlink_to(tmp_path / "theirs")
-    give_usual_mode(tmp_path / "ours")
+    apply_umask(tmp_path / "ours")
     assert stat.S_IMODE((tmp_path / "theirs").stat().st_mode) == 0o400
 
 

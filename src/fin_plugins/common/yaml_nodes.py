@@ -26,8 +26,8 @@ class Function(str):
     __slots__ = ()
 
 
-class Flaw(NamedTuple):
-    """One thing that is wrong."""
+class YamlError(NamedTuple):
+    """One thing that is wrong with the YAML."""
 
     key: Key
     place: Place
@@ -36,18 +36,18 @@ class Flaw(NamedTuple):
 
 
 @dataclass
-class Plain:
-    """What nodes say.
+class YamlNode:
+    """A node with all below it, as plain data.
 
     Attributes:
-        value: dictionaries, lists, text, numbers, booleans and None; None, too, where something has a problem.
+        value: dictionaries, lists, text, numbers, booleans and None; None, too, where something is wrong.
         places: line and column, from 1, of every key and list item, by its path.
-        problems: all of them.
+        errors: all that is wrong.
     """
 
     value: Any = None
     places: dict[Key, Place] = field(default_factory=dict)
-    problems: list[Flaw] = field(default_factory=list)
+    errors: list[YamlError] = field(default_factory=list)
 
 
 class Loader(yaml.SafeLoader):
@@ -74,8 +74,8 @@ class TooLarge(yaml.MarkedYAMLError):
     """Aliases stand for more, or values nest deeper, than anybody would write out."""
 
 
-def plain(node: yaml.Node, functions: bool = False) -> Plain:
-    """The whole below a node.
+def read_node(node: yaml.Node, functions: bool = False) -> YamlNode:
+    """A node with all below it, as plain data.
 
     Args:
         node: what PyYAML composed.
@@ -99,7 +99,7 @@ def _start(node: yaml.Node) -> Place:
 
 class _Reader:
     def __init__(self, functions: bool) -> None:
-        self.out = Plain()
+        self.out = YamlNode()
         self._functions = functions
         self._scalars = yaml.SafeLoader("")
         self._open: list[yaml.Node] = []
@@ -196,4 +196,4 @@ class _Reader:
         return name
 
     def _bad(self, key: Key, node: yaml.Node, what: What, message: str) -> None:
-        self.out.problems.append(Flaw(key, _start(node), what, message))
+        self.out.errors.append(YamlError(key, _start(node), what, message))

@@ -6,8 +6,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.yaml_file import Problems, parse_yaml
-from tests.test_yaml_file import GOOD
+from fin_plugins.common.yaml_file import Problems, parse_yaml
+from tests.common.test_yaml_file import GOOD
 
 
 def survives(content: bytes) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
-from fin_plugins.errors import FinError
-from fin_plugins.evaluation.file_state import file_state
-from fin_plugins.evaluation.progress import say
+from fin_plugins.common.atomic import write_file
+from fin_plugins.common.console import say
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.file_state import file_state
 
 _SMALL = 1 << 20  # bytes; a smaller file is read each time: cheaper than remembering it
 _WORTH_A_LINE = 1 << 30  # bytes; reading as much takes seconds
@@ -135,8 +136,5 @@ def _remember(file: Path, state: dict[str, int], sha: str) -> None:
         return
     note = _note(file)
     record = {"schema": _SCHEMA, "file": str(file), "state": state, "sha256": sha}
-    part = note.with_suffix(f".{os.getpid()}.part")
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        note.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(record), encoding="utf-8")
-        part.replace(note)
+        write_file(note, json.dumps(record))

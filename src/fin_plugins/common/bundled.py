@@ -1,4 +1,4 @@
-"""YAML files that come with the package, of one kind or another: found by name, listed, copied out."""
+"""YAML files that come with the package: found by name, listed, copied out to edit."""
 
 import json
 import shutil
@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fin_plugins.errors import FinError
-from fin_plugins.model_check import hint
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import experiment_folder, merge_folder, training_folder
+from fin_plugins.common.validation import did_you_mean
 
 FOR_EDITORS = "# yaml-language-server:"
 """How a line begins that is for editors only."""
 
 
 @dataclass(frozen=True)
-class Shipped:
+class BundledConfigs:
     """The files of one kind.
 
     Attributes:
@@ -29,17 +30,17 @@ class Shipped:
         """The files by name."""
         return {config_name(file): file for file in sorted(self.folder().glob("*.yaml"))}
 
-    def listed(self) -> dict[str, str]:
-        """What each file says of itself, by name."""
+    def descriptions(self) -> dict[str, str]:
+        """The first comment of each file, by name."""
         return {name: about(file) for name, file in self.files().items()}
 
     def listing(self, as_json: bool) -> str:
         """The same as text: a line each, or JSON."""
-        said = self.listed()
+        about_each = self.descriptions()
         if as_json:
-            return json.dumps(said, indent=1, ensure_ascii=False)
-        width = max(map(len, said), default=0)
-        return "\n".join(f"{name:<{width}}  {line}" for name, line in said.items())
+            return json.dumps(about_each, indent=1, ensure_ascii=False)
+        width = max(map(len, about_each), default=0)
+        return "\n".join(f"{name:<{width}}  {line}" for name, line in about_each.items())
 
     def find(self, name_or_path: str) -> Path:
         """The file that is meant: one at this path, or else the shipped one of this name.
@@ -53,7 +54,7 @@ class Shipped:
         if name_or_path in files:
             return files[name_or_path]
         state = "is a folder, not a file" if is_folder(name_or_path) else f"no such file or shipped {self.kind}"
-        near = hint(config_name(Path(name_or_path)), files)
+        near = did_you_mean(config_name(Path(name_or_path)), files)
         raise FinError(f"{name_or_path}: {state}{near}; shipped are {', '.join(files)}")
 
     def copy(self, name_or_path: str, to: str) -> Path:
@@ -103,3 +104,9 @@ def is_folder(text: str) -> bool:
         return Path(text).is_dir()
     except (OSError, ValueError):
         return False
+
+
+TRAINING_CONFIGS = BundledConfigs("configuration", training_folder)
+MERGE_RECIPES = BundledConfigs("recipe", merge_folder)
+MERGE_SEARCHES = BundledConfigs("search", lambda: merge_folder() / "search")
+EXPERIMENTS = BundledConfigs("experiment", experiment_folder)

@@ -1,10 +1,10 @@
-"""Who may read what is written: as the user's umask has it, whatever library wrote it."""
+"""File permissions as the user's umask has them, whatever library wrote the files."""
 
 from pathlib import Path
 
 
-def give_usual_mode(folder: Path) -> None:
-    """Give each file of a folder the mode that a new file gets there: safetensors writes files that only we can read.
+def apply_umask(folder: Path) -> None:
+    """Give each file of a folder the permissions of a new file there: safetensors makes files that only we can read.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Where the files that ship with the package lie. Standard library only: the start-up file imports this."""
+"""The folders of the files that ship with the package. Standard library only: the start-up file imports this."""
 
 from pathlib import Path
 
@@ -29,6 +29,6 @@ def experiment_folder() -> Path:
 
 
 def _shipped(installed: str, in_repository: str) -> Path:
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     folder = package / installed
     return folder if folder.is_dir() else package.parents[1] / in_repository

@@ -8,6 +8,11 @@ class FinError(Exception):
     """Something the user can mend; the message is one line that names the file or setting and says what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; its class where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def show_in_one_line() -> None:
     """Make an uncaught `FinError` print its message instead of a stack trace; other errors stay as they are.
 

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 MAX_BYTES = 16 << 20
 """Ample for a configuration of a model or an adapter."""
@@ -125,6 +125,13 @@ def parse_json(content: bytes, path: Path | str, *, depth: int = MAX_DEPTH, mend
     if "\\ud" in text.lower():
         return _without_halves(value, path, mend_halves)
     return value
+
+
+def get_in(data: Any, *key: str | int) -> Any:
+    """The value under a path of keys; None where something on the way is missing or is no mapping."""
+    for part in key:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
 
 
 def _decoded(content: bytes, path: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""What is said while work goes on: plain lines on standard error, which stay readable in a job's log."""
+"""Plain lines on standard error while work goes on, which stay readable in a job's log."""
 
 import sys
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.foreign_files import UnreadableFile, open_file, parse_json, read_bytes, read_json, read_text
+from fin_plugins.common.foreign_files import (
+    UnreadableFile,
+    get_in,
+    open_file,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_text,
+)
 
 
 def test_plain_files_are_read_also_through_a_link_and_with_a_byte_order_mark(tmp_path: Path) -> None:
@@ -99,3 +107,9 @@ def test_half_a_character_is_refused_or_replaced() -> None:
         parse_json(content, "a")
     assert parse_json(content, "a", mend_halves=True) == {"\ufffd": ["x\ufffd", "😀"]}
     assert parse_json(rb'"\ud83d\ude00"', "a") == "😀"
+
+
+def test_a_value_under_a_path_of_keys() -> None:
+    data = {"a": {"b": [1], "c": None}}
+    assert get_in(data, "a", "b") == [1] and get_in(data) is data
+    assert [get_in(data, *key) for key in (("a", "c", "d"), ("a", "b", 0), ("x",))] == [None, None, None]

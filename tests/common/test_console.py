@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from fin_plugins.cli.main import fin
-from fin_plugins.evaluation import hashing
-from fin_plugins.evaluation.progress import say
+from fin_plugins.common import hashing
+from fin_plugins.common.console import say
 from tests.merging.inputs_made import make_adapter, make_base
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from fin_plugins.errors import FinError
-from fin_plugins.foreign_files import UnreadableFile, open_file
-from fin_plugins.yaml_nodes import Key, Loader, Place, Plain, TooLarge, What, plain
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.foreign_files import UnreadableFile, open_file
+from fin_plugins.common.yaml_nodes import Key, Loader, Place, TooLarge, What, YamlNode, read_node
 
 MAX_BYTES = 1 << 20
 
@@ -127,15 +127,15 @@ def parse_value(text: str, name: str) -> Any:
     return read.value
 
 
-def _problems(read: Plain, name: str) -> tuple[Problem, ...]:
-    return tuple(Problem(name, *flaw.place, dotted(flaw.key), flaw.message, flaw.what) for flaw in read.problems)
+def _problems(read: YamlNode, name: str) -> tuple[Problem, ...]:
+    return tuple(Problem(name, *error.place, dotted(error.key), error.message, error.what) for error in read.errors)
 
 
-def _read(content: bytes, name: str, functions: bool = False) -> Plain:
+def _read(content: bytes, name: str, functions: bool = False) -> YamlNode:
     text = _decoded(content, name)
     try:
         node = yaml.compose(text, Loader=Loader)
-        return Plain() if node is None else plain(node, functions)
+        return YamlNode() if node is None else read_node(node, functions)
     except TooLarge as error:
         raise Problems([_marked(error, name, "size")]) from error
     except yaml.MarkedYAMLError as error:

@@ -8,11 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fin_plugins.errors import FinError
+from fin_plugins.common.errors import FinError
 
 FILE = ".lock"
 """The file that `exclusive` locks, in the folder that it is about."""
 _EVERY = 0.2  # seconds between two looks at a lock that another holds
+
+
+class Locked(OSError):
+    """Another process holds the lock."""
+
+
+def lock_descriptor(descriptor: int) -> bool:
+    """Lock an open file without waiting, until it is closed; returns whether nobody else holds it.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def try_lock(file: Path) -> int | None:
@@ -28,9 +45,7 @@ def try_lock(file: Path) -> int | None:
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_descriptor(descriptor):
             os.close(descriptor)
             return None
         if _is_at(descriptor, file):
@@ -46,6 +61,25 @@ def blocking(file: Path) -> Iterator[int]:
     try:
         yield descriptor
     finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def exclusive_file(file: Path) -> Iterator[None]:
+    """Hold a lock without waiting for it; the lock's file is removed at the end.
+
+    Raises:
+        Locked: another process holds it.
+        OSError: the file cannot be made or opened.
+    """
+    descriptor = try_lock(file)
+    if descriptor is None:
+        raise Locked(f"{file}: locked by another process")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink()  # while it is held: a waiting process sees that the file is gone
         os.close(descriptor)
 
 

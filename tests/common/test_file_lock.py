@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.errors import FinError
-from fin_plugins.file_lock import FILE, exclusive, try_lock
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.file_lock import FILE, exclusive, try_lock
 
 HOLD = (
-    "import sys; from pathlib import Path; from fin_plugins.file_lock import exclusive\n"
+    "import sys; from pathlib import Path; from fin_plugins.common.file_lock import exclusive\n"
     "with exclusive(Path(sys.argv[1]), 'fin train'): print('held', flush=True); sys.stdin.read()"
 )
 

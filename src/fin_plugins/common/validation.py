@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with data, in words for the person who wrote it, and all of it at once."""
+"""The pydantic models of YAML files: what they share, and all that is wrong with a file, in words for its author."""
 
 import difflib
 import re
@@ -7,9 +7,10 @@ from copy import deepcopy
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
-from fin_plugins.yaml_nodes import Key
+from fin_plugins.common.yaml_nodes import Key
 
 Finding = tuple[Key, str]
 
@@ -24,19 +25,46 @@ _LIST_AT_MOST = 12
 _RULES = ("value_error", "rule")
 
 
-def check(model: type[Model], data: dict[str, Any], stand_ins: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not yes or no")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Number = BeforeValidator(_number)
+Positive = Annotated[int, Number, Field(gt=0)]
+Share = Annotated[float, Number, Field(gt=0)]
+
+
+class StrictModel(BaseModel):
+    """No key that is not known, no infinite number, and nothing changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def rule(key: str, message: str) -> PydanticCustomError:
+    """A broken rule between keys, with the key that it is about, so that a line can be named."""
+    return PydanticCustomError("rule", "{message}", {"key": key, "message": message})
+
+
+def validate(
+    model: type[Model], data: dict[str, Any], placeholders: Mapping[str, Any]
+) -> tuple[Model | None, list[Finding]]:
     """The data as a model, or everything that is wrong with it.
 
     Args:
         model: what the data should be.
         data: as read from a file.
-        stand_ins: for the keys that must be there, a value that breaks no rule.
+        placeholders: for the keys that must be there, a value that breaks no rule.
     """
-    checked, found = sift(model, data, stand_ins)
+    checked, found = validate_partial(model, data, placeholders)
     return (None if found else checked), found
 
 
-def sift(model: type[Model], data: dict[str, Any], stand_ins: Mapping[str, Any]) -> tuple[Model | None, list[Finding]]:
+def validate_partial(
+    model: type[Model], data: dict[str, Any], placeholders: Mapping[str, Any]
+) -> tuple[Model | None, list[Finding]]:
     """The data as a model without the keys that are wrong, and everything that is wrong with them.
 
     pydantic looks at rules between keys only where each key alone is right; so that they are reported in the same
@@ -46,7 +74,7 @@ def sift(model: type[Model], data: dict[str, Any], stand_ins: Mapping[str, Any])
     Args:
         model: what the data should be.
         data: as read from a file.
-        stand_ins: for the keys that must be there, a value that breaks no rule.
+        placeholders: for the keys that must be there, a value that breaks no rule.
 
     Returns:
         The model, None where nothing is left that is one; and the findings.
@@ -64,10 +92,10 @@ def sift(model: type[Model], data: dict[str, Any], stand_ins: Mapping[str, Any])
         if () in keys:
             return None, found
         wrong |= keys
-        looked_at = {**stand_ins, **_without(data, wrong)}
+        looked_at = {**placeholders, **_without(data, wrong)}
 
 
-def hint(given: str, known: Iterable[str]) -> str:
+def did_you_mean(given: str, known: Iterable[str]) -> str:
     """` (did you mean …?)`, or nothing where no known name comes near."""
     names = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(given.casefold(), list(names), n=1)
@@ -122,7 +150,7 @@ def _message(entry: Any, key: Key, model: type[BaseModel]) -> str:
             return f"{UNKNOWN}{_key_hint(str(key[-1]), level, model)}"
         case "literal_error":
             names = re.findall(r"'([^']*)'", entry["ctx"]["expected"])
-            return f"should be {' or '.join(names)}{hint(str(entry['input']), names)}"
+            return f"should be {' or '.join(names)}{did_you_mean(str(entry['input']), names)}"
         case "model_type" | "dict_type":
             inner = _level(model, key)
             return "should be a mapping" + (f" of {', '.join(inner.model_fields)}" if inner else "")
@@ -139,7 +167,7 @@ def _joined(messages: list[str]) -> str:
 def _key_hint(name: str, level: type[BaseModel] | None, model: type[BaseModel]) -> str:
     """A key of this level that comes near, or where a key of this very name belongs, or the few keys there are."""
     known = list(level.model_fields) if level else []
-    if near := hint(name, known):
+    if near := did_you_mean(name, known):
         return near
     elsewhere = [path for path in _paths(model) if path.split(".")[-1] == name]
     if elsewhere:

@@ -1,8 +1,8 @@
-"""Times in words."""
+"""Durations and sizes in words."""
 
 import pytest
 
-from fin_plugins.durations import duration
+from fin_plugins.common.formatting import duration, size
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,11 @@ from fin_plugins.durations import duration
 )
 def test_times_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "decimals", "words"),
+    [(0, 0, "0 MB"), (12_345_678, 0, "12 MB"), (12_345_678, 1, "12.3 MB"), (1_250_000_000, 0, "1.2 GB")],
+)
+def test_a_size_in_words(count: int, decimals: int, words: str) -> None:
+    assert size(count, decimals) == words

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fin_plugins.errors import FinError
-from fin_plugins.yaml_file import MAX_BYTES, Problem, Problems, parse_value, parse_yaml, read_yaml
+from fin_plugins.common.errors import FinError
+from fin_plugins.common.yaml_file import MAX_BYTES, Problem, Problems, parse_value, parse_yaml, read_yaml
 
 GOOD = """\
 # a comment

@@ -1,0 +1,1 @@
+"""Plumbing of no domain: files, hashes, YAML into pydantic models, formatting, errors."""
