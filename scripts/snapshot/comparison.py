@@ -33,7 +33,7 @@ def compare(before: Path, after: Path, ignore: str | None = None, most: int = 5)
         if ignore:
             found = [line for line in found if not re.search(ignore, line)]
         different |= bool(found)
-        print(f"{name}: {f'{len(found)} differences' if found else 'equal'}")
+        print(f"{name}: {f'different in {len(found)} place(s)' if found else 'equal'}")
         for line in found[:most]:
             print(f"  {line}")
         if len(found) > most:
