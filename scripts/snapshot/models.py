@@ -1,0 +1,92 @@
+"""Tiny models, adapters and tokenizers, the same in every run."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from snapshot.commands import ROOT
+
+TEMPLATE_FOLDER = ROOT / "tests" / "fixtures" / "templates"
+
+
+def make_tokenizer(template: str) -> Any:
+    """One token per byte, the control tokens of a chat template, and BOS put in front by itself."""
+    from tests.conftest import TEMPLATES
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    bos, eos, control = TEMPLATES[template]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={char: number for number, char in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([bos, eos, *control])
+    first = [(bos, backend.token_to_id(bos))]
+    backend.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=first)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos, pad_token=eos)
+    if template != "base":
+        tokenizer.chat_template = (TEMPLATE_FOLDER / f"{template}.jinja").read_text(encoding="utf-8").strip("\n")
+    return tokenizer
+
+
+def make_model(folder: Path, template: str) -> Path:
+    """A random Llama of four layers; its weights are large, so that its answers differ."""
+    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+
+    tokenizer = make_tokenizer(template)
+    tokenizer.save_pretrained(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "max_position_embeddings": 8192}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    set_seed(5)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, **heads, **ids)).save_pretrained(folder)
+    return folder
+
+
+def make_adapter(folder: str, base: Path, seed: int) -> Path:
+    """A LoRA adapter with random factors."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj"])
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    torch.manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = 0.2 * torch.randn(parameter.shape)
+    model.save_pretrained(folder)
+    return Path(folder)
+
+
+def make_checkpoint(folder: str, base: Path, seed: int) -> Path:
+    """The base with noise on every weight, as a full fine-tune."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, folder)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = load_file(base / "model.safetensors")
+    noisy = {name: tensor + 0.05 * torch.randn(tensor.shape, generator=generator) for name, tensor in tensors.items()}
+    save_file(noisy, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+    return Path(folder)
+
+
+def make_tokenizers(folder: Path) -> None:
+    """The tokenizers `words` (three labels, all else unknown) and `bytes`, which seeded faults ask for."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    end, unknown = "</s>", "<unk>"
+    labels = [unknown, end, "label:", "refund", "delivery", "praise"]
+    alphabet = [end, unknown, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    words = Tokenizer(models.WordLevel({word: number for number, word in enumerate(labels)}, unk_token=unknown))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    letters = Tokenizer(models.BPE(vocab={char: number for number, char in enumerate(alphabet)}, merges=[]))
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    for name, backend in {"words": words, "bytes": letters}.items():
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, unk_token=unknown)
+        tokenizer.save_pretrained(folder / name)
+        config = {"model_type": "llama", "max_position_embeddings": 4096}
+        (folder / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
