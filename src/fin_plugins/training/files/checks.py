@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from fin_plugins.compat.lm_eval.tasks import all_names
 from fin_plugins.locations import task_folder
 from fin_plugins.model_check import Finding, hint
 from fin_plugins.shipped import is_file, is_folder
@@ -73,9 +74,7 @@ def our_tasks() -> dict[str, Path]:
 
 @cache
 def _all_tasks() -> frozenset[str]:
-    from lm_eval.tasks import TaskManager
-
-    return frozenset(TaskManager().all_tasks)
+    return frozenset(all_names())
 
 
 def _tasks(data: dict[str, Any]) -> Iterator[tuple[Key, str]]:
