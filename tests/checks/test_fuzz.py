@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.compat.lm_eval import schema
 from fin_plugins.cli.main import fin
+from fin_plugins.compat.lm_eval import schema
 from fin_plugins.locations import task_folder, training_folder
 from fin_plugins.tasks.fields import Card, OwnRows
 from fin_plugins.training.config import TrainConfig

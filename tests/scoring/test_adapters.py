@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fin_plugins.errors import FinError
 from fin_plugins.compat.vllm import LORA_RANKS
+from fin_plugins.errors import FinError
 from fin_plugins.scoring.adapters import Adapter, engine_limits, parse_adapter_flag, read_adapter, read_adapters
 
 
