@@ -60,20 +60,20 @@ class Module:
     others: "dict[str, Module]" = field(default_factory=dict)
 
     @cached_property
-    def tree(self) -> ast.Module:
-        """The syntax tree."""
-        return ast.parse(self.text)
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of its syntax tree."""
+        return list(ast.walk(ast.parse(self.text)))
 
     @cached_property
     def classes(self) -> dict[str, ast.ClassDef]:
         """Its classes by name."""
-        return {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)}
+        return {node.name: node for node in self.nodes if isinstance(node, ast.ClassDef)}
 
     @cached_property
     def imports(self) -> dict[str, str]:
         """Dotted names of what is imported, by the name that it has here."""
         found: dict[str, str] = {}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     found[alias.asname or alias.name.split(".")[0]] = (
@@ -97,7 +97,7 @@ def _foreign(dotted: str) -> bool:
 
 
 def _imports(module: Module) -> Iterator[Problem]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             wanted = [(alias.name, True) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -116,13 +116,13 @@ def _imports(module: Module) -> Iterator[Problem]:
 
 def _attributes(module: Module) -> Iterator[Problem]:
     own = {*module.classes, "self", "cls"}
-    defined = {node.name for node in ast.walk(module.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    for node in ast.walk(module.tree):
+    defined = {node.name for node in module.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _root(node.value) == "self":
             defined.add(node.attr)
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             defined.add(node.target.id)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute):
             of, name = node.value, node.attr
         elif _is_call(node, *_BY_TEXT) and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
@@ -140,6 +140,8 @@ def _attributes(module: Module) -> Iterator[Problem]:
 def _classes(module: Module) -> Iterator[Problem]:
     for node in module.classes.values():
         theirs = foreign_private_names(module, node)
+        if not theirs:
+            continue
         for below in ast.walk(node):
             if isinstance(below, ast.FunctionDef | ast.AsyncFunctionDef):
                 name = below.name
@@ -185,19 +187,19 @@ def foreign_private_names(module: Module, node: ast.ClassDef) -> frozenset[str]:
 
 
 def _patches(module: Module) -> Iterator[Problem]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
             if _foreign(module.imports.get(_root(node.value), "")):
                 yield node.lineno, f"patches {ast.unparse(node)}"
-            elif ast.unparse(node) == "sys.argv":
+            elif node.attr == "argv" and _root(node) == "sys":
                 yield node.lineno, "sets sys.argv"
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("inspect.getsource", "getsource"):
+        elif isinstance(node, ast.Call) and _last(node.func) == "getsource":
             read = [argument for argument in node.args if _foreign(module.imports.get(_root(argument), ""))]
             yield from ((node.lineno, f"reads the source of {ast.unparse(one)}") for one in read)
 
 
 def _texts(module: Module) -> Iterator[Problem]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _PRIVATE_MODULE.fullmatch(node.value):
             yield node.lineno, f"names {node.value}, which is private"
 
@@ -207,6 +209,11 @@ def _root(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _last(node: ast.expr) -> str:
+    """The last name in a chain of attributes."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _is_call(node: ast.AST, *names: str) -> bool:
