@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up in .venv by themselves. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop test lint prove bench clean
+.PHONY: help setup demo loop test lint prove compat bench clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -27,13 +27,16 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 test: $(READY) lint ## all that CI runs: ruff, mypy, pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not prove" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not prove and not compat" -n 2 --dist loadfile --no-loadscope-reorder
 
 prove: $(READY) ## the long proofs: a chat server, all real rows (half an hour and more on two cores)
 	$(BIN)/python -m pytest -m prove
+
+compat: $(READY) ## tests with the lowest and the newest libraries that pyproject.toml allows, in environments of their own
+	@bash scripts/compat.sh
 
 bench: $(READY) ## speed and memory, as plain figures and ratios
 	$(BIN)/python benchmarks/run.py
 
 clean: ## remove .venv and results; fetched data and the demo model stay in the user cache
-	rm -rf .venv results dist build
+	rm -rf .venv .compat results dist build

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
+from fin_plugins.compat.lm_eval import installation
 
 INSTEAD = 'use `fin eval`, or `lm_eval --include_path "$(fin path)"`'
 _STARTERS = ("fin_plugins.pth", "fin_plugins.start")
@@ -73,7 +74,7 @@ def _lm_eval() -> Finding:
         what = f"no code: a left-over folder shadows it, or {dist.version} is broken" if dist else "not installed"
         return "bad", what, 'pip install --force-reinstall "lm-eval>=0.4.12,<0.4.14"'
     found = f"{dist.version}{', editable,' if _editable(dist) else ''} in {folder}"
-    if not (folder / "tasks" / "_index.py").is_file():
+    if not installation.has_index(folder):
         remedy = 'pip install -U "lm-eval>=0.4.12,<0.4.14"; this one needs `fin eval`'
         return "bad", f"{found}: older than 0.4.12", remedy
     return "ok", found, ""
@@ -104,9 +105,8 @@ def _start_up_file() -> Finding:
 def _in_force() -> bool:
     from fin_plugins import startup
 
-    index = getattr(sys.modules.get("lm_eval.tasks._index"), "TaskIndex", None)  # the finder is gone once it is there
     waiting = startup.__name__ in {type(finder).__module__ for finder in sys.meta_path}
-    return waiting or hasattr(getattr(index, "build", None), "_fin_plugins")
+    return waiting or installation.hook_in_force()  # the finder is gone once the index is there
 
 
 def _entry_point() -> Finding:
@@ -120,9 +120,7 @@ def _entry_point() -> Finding:
 
 
 def _reads_entry_points() -> bool:
-    """Told from the source text: importing lm-eval's task manager takes a second and more."""
-    manager = (_code("lm_eval") or Path()) / "tasks" / "manager.py"
-    return manager.is_file() and "discover_plugin_task_paths" in manager.read_text(encoding="utf-8")
+    return installation.reads_entry_points(_code("lm_eval") or Path())
 
 
 def _tasks(full: bool) -> Finding:

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.checks import harness
 from fin_plugins.cli.main import fin
 from fin_plugins.common.locations import task_folder, training_folder
+from fin_plugins.compat.lm_eval import schema
 from fin_plugins.tasks.fields import Card, OwnRows
 from fin_plugins.training.config import TrainConfig
 from tests.checks.seeing import seen
@@ -56,9 +56,9 @@ def test_anything_that_looks_like_yaml(text: str) -> None:
     survives(text.encode())
 
 
-KEYS = sorted({*harness.task_keys(), *harness.group_types(), *TrainConfig.model_fields, "include"})
+KEYS = sorted({*schema.task_keys(), *schema.group_types(), *TrainConfig.model_fields, "include"})
 BELOW = sorted(
-    {*OwnRows.model_fields, *Card.model_fields, *harness.aggregate_types(), "fin", "filter", "name", "function"}
+    {*OwnRows.model_fields, *Card.model_fields, *schema.aggregate_types(), "fin", "filter", "name", "function"}
 )
 WORDS = st.sampled_from(
     [

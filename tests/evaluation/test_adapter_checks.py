@@ -29,7 +29,7 @@ class Halving(FinHF):
 
     def use_adapter(self, adapter: Adapter | None) -> None:
         super().use_adapter(adapter)
-        for module in self._model.modules() if adapter else ():
+        for module in self.loaded_model.modules() if adapter else ():
             if hasattr(module, "scale_layer"):
                 module.scale_layer(0.5)
 
@@ -37,11 +37,11 @@ class Halving(FinHF):
 class Mixing(FinHF):
     """Scores labels behind a prompt that was cached for the base."""
 
-    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
+    def score_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
         adapter = self.peft
         if adapter:
             super().use_adapter(None)
-        answers = super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
+        answers = super().score_tokens(requests, disable_tqdm=disable_tqdm)
         if adapter:
             super().use_adapter(read_adapter("again", Path(adapter)))
         return answers
@@ -158,7 +158,7 @@ def test_another_adapters_answer(
 
 def test_another_base(engine: Callable[..., FinHF], adapters: dict[str, Adapter], peft: dict[str, Reference]) -> None:
     lm = engine()
-    lm._model.model.norm.weight.data *= 1.5
+    lm.loaded_model.model.norm.weight.data *= 1.5
     with pytest.raises(FinError, match=r"--verify-adapters: the base alone is .* computes another model"):
         check_adapters(lm, [adapters["strong"]], peft)
 
@@ -183,7 +183,7 @@ def test_effect_below_rounding(
 
 def test_answers_that_are_no_numbers(engine: Callable[..., FinHF], adapters: dict[str, Adapter]) -> None:
     lm = engine()
-    lm._model.model.norm.weight.data *= float("nan")
+    lm.loaded_model.model.norm.weight.data *= float("nan")
     with pytest.raises(FinError, match=r"the base model: .* not finite numbers, in float32"):
         check_adapters(lm, [adapters["strong"]])
 
@@ -194,9 +194,9 @@ def test_pruned_scores_are_not_compared(engine: Callable[..., FinHF], adapters: 
     class Pruning(FinHF):
         prune = True
 
-        def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        def score_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
             assert not self.prune
-            return super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
+            return super().score_tokens(requests, disable_tqdm=disable_tqdm)
 
     lm = engine(Pruning)
     check_adapters(lm, [adapters["strong"]])
@@ -221,7 +221,7 @@ def test_what_scores_is_what_was_checked(engine: Callable[..., FinHF], adapters:
         used = adapters[name] if name else None
         lm.use_adapter(used)
         check_attachment(lm, used, checked[name])
-    for module in lm._model.modules():
+    for module in lm.loaded_model.modules():
         if hasattr(module, "scale_layer"):
             module.scale_layer(0.5)
     with pytest.raises(FinError, match="adapter strong answers the probe otherwise"):

@@ -7,7 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.scoring.adapters import _RANKS, Adapter, engine_limits, parse_adapter_flag, read_adapter, read_adapters
+from fin_plugins.compat.vllm import LORA_RANKS
+from fin_plugins.scoring.adapters import Adapter, engine_limits, parse_adapter_flag, read_adapter, read_adapters
 
 
 def _folder(folder: Path, weights: str = "adapter_model.safetensors", **settings: object) -> Path:
@@ -167,7 +168,7 @@ def test_ranks_are_those_of_the_installed_engine() -> None:
         pytest.skip("vLLM is not installed here")
     source = (Path(spec.origin).parent / "config" / "lora.py").read_text(encoding="utf-8")
     (found,) = re.findall(r"MaxLoRARanks = Literal\[([\d, ]+)\]", source)
-    assert tuple(int(rank) for rank in found.split(",")) == _RANKS
+    assert tuple(int(rank) for rank in found.split(",")) == LORA_RANKS
 
 
 def test_damaged_weights(tmp_path: Path) -> None:

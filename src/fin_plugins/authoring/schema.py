@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from fin_plugins.common.atomic import write_file
 from fin_plugins.common.validation import StrictModel
+from fin_plugins.compat.lm_eval.schema import config_classes
 from fin_plugins.tasks.fields import Card, OwnRows, ShippedRows
 from fin_plugins.tasks.schema_address import ADDRESS
 
@@ -101,25 +102,23 @@ def _models() -> tuple[type[BaseModel], type[BaseModel]]:
 
     Where lm-eval takes more than its annotations say, its code was asked.
     """
-    from lm_eval.config.group import AggMetricConfig, GroupConfig
-    from lm_eval.config.task import FewshotConfig, TaskConfig
-
-    fewshot = create_model("Fewshot", __base__=StrictModel, **_fields(FewshotConfig))
+    classes = config_classes()
+    fewshot = create_model("Fewshot", __base__=StrictModel, **_fields(classes.fewshot))
     filters: dict[str, Any] = {"filter_list": (list[str] | str | None, None)}
-    aggregate = create_model("AggregateMetric", __base__=StrictModel, **{**_fields(AggMetricConfig), **filters})
+    aggregate = create_model("AggregateMetric", __base__=StrictModel, **{**_fields(classes.aggregate), **filters})
     ours: dict[str, Any] = {
         "doc_to_target": (str | int | None, None),
         "fewshot_config": (fewshot, None),
         "metric_list": (list[_Metric] | str | None, None),
         "metadata": (_Metadata, None),
     }
-    of_task: dict[str, Any] = {**_fields(TaskConfig), **ours}
+    of_task: dict[str, Any] = {**_fields(classes.task), **ours}
     task = create_model("Task", __base__=_Structure, __doc__="A task.", **of_task)
     aggregates = (list[aggregate] | aggregate | None, None)  # type: ignore[valid-type]
     # What else a group says is handed down to its tasks.
     members = (str | list[str | dict[str, Any]] | None, None)
     group_only: dict[str, Any] = {"task": members, "aggregate_metric_list": aggregates, "metadata": ours["metadata"]}
-    of_group = {**of_task, **_fields(GroupConfig), **group_only}
+    of_group = {**of_task, **_fields(classes.group), **group_only}
     return task, create_model("Group", __base__=_Structure, __doc__="A group of tasks.", **of_group)
 
 

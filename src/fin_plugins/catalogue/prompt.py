@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.checks.rows.rendering import limits_for_lm_eval
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat.lm_eval.tasks import TaskIndex
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -32,16 +33,13 @@ def load(file: Path, name: str) -> "ConfigurableTask":
     Raises:
         FinError: its rows cannot be read, or lm-eval cannot make a task of it.
     """
-    from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._index import TaskIndex
-
     from fin_plugins.training.quiet import quiet
 
-    manager = TaskManager(include_defaults=False)
-    manager.task_index[name] = TaskIndex.entry_from_path(file)
+    index = TaskIndex()
+    index.add_file(file, name)
     try:
         with quiet("lm_eval.api.task"), limits_for_lm_eval():  # it explains --metadata at every custom data set
-            return manager.load([name])["tasks"][name]
+            return index.load(name)[name]
     except FinError:
         raise
     except Exception as error:  # whatever a wrong key leads to, deep inside lm-eval

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fin_plugins.checks.harness import task_keys
 from fin_plugins.checks.model import Finding, Kind, Spot, TaskFile
 from fin_plugins.common.foreign_files import UnreadableFile, open_file
 from fin_plugins.common.yaml_file import MAX_BYTES, Problem, Problems, YamlFile, parse_yaml
 from fin_plugins.common.yaml_nodes import Key
+from fin_plugins.compat.lm_eval.schema import task_keys
 from fin_plugins.training.config import TrainConfig
 
 _INCLUDE = "include"

@@ -1,11 +1,9 @@
 """`fin doctor`. Run as a module, this file is its proof: it asks lm-eval's own task index for our tasks."""
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,15 +76,14 @@ def ask(full: bool) -> dict[str, Any]:
         wrapped: whether the start-up file is in force.
     """
     from fin_plugins.common.locations import task_folder
+    from fin_plugins.compat.lm_eval import installation
 
     if not full:
-        _leave_out_the_package_code()
-    from lm_eval.tasks._index import TaskIndex
-
-    folder, overridden = task_folder(), _overridden_names()
-    ours = TaskIndex.build([folder])
-    read = {Path(entry.yaml_path) for entry in ours.values() if entry.yaml_path}
-    found = _whole_index() if full else _index_less_own_files(TaskIndex)
+        installation.leave_out_package_code()
+    folder, overridden = task_folder(), installation.overridden_names()
+    ours = installation.build_index([folder])
+    read = {file for file in ours.values() if file}
+    found = installation.whole_index() if full else installation.index_without_own_files()
     seen = [name for name in ours if name in found and _below(found[name], folder)]
     clashes = {name for name in ours if name in found and name not in seen} | (set(overridden) & set(ours))
     return {
@@ -94,48 +91,12 @@ def ask(full: bool) -> dict[str, Any]:
         "seen": len(seen),
         "unreadable": sorted(str(file) for file in set(folder.rglob("*.yaml")) - read),
         "clashes": sorted(clashes),
-        "wrapped": hasattr(TaskIndex.build, "_fin_plugins"),
+        "wrapped": installation.hook_in_force(),
     }
 
 
-def _leave_out_the_package_code() -> None:
-    """Put an empty package in place of `lm_eval.tasks`, whose own code imports for a second; its modules stay real."""
-    import lm_eval
-
-    package = ModuleType("lm_eval.tasks")
-    package.__path__ = [str(Path(str(lm_eval.__file__)).parent / "tasks")]
-    sys.modules[package.__name__] = package
-
-
-def _whole_index() -> dict[str, Any]:
-    from lm_eval.tasks import TaskManager
-
-    index: dict[str, Any] = TaskManager().task_index
-    return index
-
-
-def _index_less_own_files(task_index: Any) -> dict[str, Any]:
-    shipped, walk = Path(sys.modules[task_index.__module__].__file__ or "").parent, task_index._iter_yaml_files
-    task_index._iter_yaml_files = staticmethod(lambda root: () if Path(root) == shipped else walk(root))
-    index: dict[str, Any] = task_index.build([shipped])
-    return index
-
-
-def _below(entry: Any, folder: Path) -> bool:
-    return entry.yaml_path is not None and Path(entry.yaml_path).resolve().is_relative_to(folder)
-
-
-def _overridden_names() -> list[str]:
-    """A list that fills with the names lm-eval logs as defined twice (`Task '%s' from %s overrides …`)."""
-    names: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "overrides existing" in str(record.msg) and isinstance(record.args, tuple):
-                names.append(str(record.args[0]))
-
-    logging.getLogger("lm_eval.tasks._index").addHandler(Listener())
-    return names
+def _below(file: Path | None, folder: Path) -> bool:
+    return file is not None and file.resolve().is_relative_to(folder)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.common.errors import FinError, first_line
+from fin_plugins.compat.lm_eval import command_line
 from fin_plugins.scoring.adapters import BASE, Adapter, check_name, read_adapter, read_adapters
 from fin_plugins.tasks.harness import check_options, config_file, did_you_mean, with_task_folder
 
@@ -197,15 +197,14 @@ def _written(given: Sequence[str], settings: Any, models: Sequence[str]) -> dict
 
 
 def _lm_eval_settings(arguments: list[str]) -> Any:
-    from lm_eval._cli import HarnessCLI
     from lm_eval.utils import setup_logging
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as lm-eval's own command line does
     setup_logging()
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
-        sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
-        check_options(sys.argv[1:], [*_EXAMPLES, *SWITCHES])
-        namespace = HarnessCLI().parse_args()
+        given = with_task_folder(arguments, Path(scratch))
+        check_options(given, [*_EXAMPLES, *SWITCHES])
+        namespace = command_line.parse(given)
         from lm_eval.config.evaluate_config import EvaluatorConfig
 
         try:

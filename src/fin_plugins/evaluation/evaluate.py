@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from fin_plugins.evaluation.quiet_logs import quiet_git
+from fin_plugins.compat.lm_eval.logs import quiet_git
 from fin_plugins.evaluation.stored import StoredLM
 from fin_plugins.evaluation.units import Model
 from fin_plugins.tasks.harness import task_errors_in_one_line

@@ -1,26 +1,24 @@
 """Checks of a task's prompts with the tokenizer that will be used, before the first score."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from fin_plugins.common.console import say
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat.lm_eval.models import encode_pair
 
 Pair = tuple[list[int], list[int]]
 
 
 class Encoder(Protocol):
-    """What the checks need of a model class; no weights and no engine."""
+    """What the checks need of an lm-eval model beside `encode_pair`; no weights and no engine."""
 
     tokenizer: Any
     prefix_token_id: int
 
     def tok_encode(self, string: str) -> list[int]:
         """Tokens of a prompt."""
-        ...
-
-    def _encode_pair(self, context: str, continuation: str) -> Pair:
-        """Tokens of context and continuation, as lm-eval's `TemplateLM` makes them."""
         ...
 
 
@@ -57,7 +55,7 @@ def check_prompts(task_name: str, requests: Iterable[Request], lm: Encoder) -> N
         kind = (context[-1], *labels)
         if kind not in seen:
             seen.add(kind)
-            check_labels(task_name, context, labels, lm._encode_pair)
+            check_labels(task_name, context, labels, partial(encode_pair, lm))
 
 
 def say_missing_template(tokenizer: Any, applied: bool | str) -> None:
@@ -114,7 +112,7 @@ def check_labels(
         task_name: for the message.
         context: the prompt, not empty.
         continuations: the labels as lm-eval appends them, usually with a space in front.
-        encode_pair: tokens of context and continuation, lm-eval's `_encode_pair`.
+        encode_pair: tokens of context and continuation, as lm-eval makes them.
 
     Raises:
         FinError: a label without tokens, or two labels with the same ones.

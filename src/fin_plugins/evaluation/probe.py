@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat import vllm
+from fin_plugins.compat.lm_eval.models import TokenRequest, encode_pair, score_tokens
 from fin_plugins.scoring.adapters import Adapter
 
 TEXT = (
@@ -20,7 +22,7 @@ LABELS = (" up", " a little lower")
 
 
 class Engine(Protocol):
-    """What the checks need of `fin_vllm` and `fin_hf`."""
+    """What the checks need of `fin_vllm` and `fin_hf`, beside what all of lm-eval's models have."""
 
     def use_adapter(self, adapter: Adapter | None) -> None:
         """Answer later requests by base and adapter, or by the base."""
@@ -33,10 +35,6 @@ class Engine(Protocol):
     def tok_encode(self, string: str) -> list[int]:
         """Tokens of a prompt."""
         ...
-
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]: ...
-
-    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,11 @@ def ask_attached(lm: Engine, adapter: Adapter | None) -> Answers:
         FinError: an answer is not a finite number.
     """
     text = probe_tokens(lm)
-    labels = [lm._encode_pair(TEXT, label)[1] for label in LABELS]
+    labels = [encode_pair(lm, TEXT, label)[1] for label in LABELS]
     passes = lm.label_logprobs([text + label for label in labels])
-    requests = [((TEXT, label), text, tokens) for label, tokens in zip(LABELS, labels, strict=True)]
+    requests: list[TokenRequest] = [((TEXT, label), text, tokens) for label, tokens in zip(LABELS, labels, strict=True)]
     with _exact(lm):
-        scored = lm._loglikelihood_tokens(requests, disable_tqdm=True)
+        scored = score_tokens(lm, requests, silent=True)
     answers = Answers(
         tokens=text,
         text=passes[0][: len(text) - 1],
@@ -123,7 +121,6 @@ def engine_dtype(lm: Any) -> str:
 def known_dtype(lm: Any) -> str | None:
     """The type the engine computes in, float32, float16 or bfloat16; None where the engine does not show it."""
     model = getattr(lm, "model", None)
-    engine = getattr(model, "llm_engine", None)
-    dtype = engine.model_config.dtype if engine is not None else getattr(model, "dtype", None)
+    dtype = vllm.dtype_of(model) if vllm.is_llm(model) else getattr(model, "dtype", None)
     name = str(dtype).removeprefix("torch.")
     return name if name in ("float32", "float16", "bfloat16") else None

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from lm_eval.api.model import TemplateLM
+from fin_plugins.compat.lm_eval.prompts import configure_pad_token, has_bos_prefix
+from fin_plugins.compat.lm_eval.template_lm import TokenScoringLM
 
 
 class NoEngine(Exception):
     """Something was asked that only the engine can answer: no error, it says that the engine is needed now."""
 
 
-class PromptLM(TemplateLM):
+class PromptLM(TokenScoringLM):
     """Renders the same strings as the model class would, so that stored answers are found without starting an engine.
 
     Where its strings should ever differ from the engine's, stored answers are not found and the engine is started for
@@ -24,7 +25,6 @@ class PromptLM(TemplateLM):
             arguments: the model arguments.
         """
         super().__init__()
-        from lm_eval.models.utils import configure_pad_token
         from transformers import AutoConfig, AutoTokenizer
 
         passed = ("trust_remote_code", "add_bos_token")
@@ -80,8 +80,6 @@ class PromptLM(TemplateLM):
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_settings: Any) -> list[int]:
         """Tokens of a string, with one BOS at most."""
-        from lm_eval.models.utils import has_bos_prefix
-
         if add_special_tokens is None and has_bos_prefix(string, self.tokenizer.decode(self.prefix_token_id)):
             add_special_tokens = False
         if add_special_tokens is None:
@@ -112,7 +110,8 @@ class PromptLM(TemplateLM):
         """Only the engine can."""
         raise NoEngine
 
-    def _loglikelihood_tokens(self, requests: list[Any], **_settings: Any) -> list[tuple[float, bool]]:
+    def score_tokens(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Only the engine can."""
         raise NoEngine
 
 

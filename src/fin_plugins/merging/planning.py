@@ -1,7 +1,7 @@
 """mergekit's own planner, asked what to do with each tensor: a recipe means the same for checkpoints and adapters."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +9,6 @@ from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.merging.model import Filled
 
 if TYPE_CHECKING:
-    from mergekit.common import ModelReference
-    from mergekit.io.lazy_tensor_loader import LazyTensorLoader
     from mergekit.options import MergeOptions
 
 # These methods multiply the result's change of the base where the experts' changes are multiplied, but mergekit 0.1.5
@@ -25,53 +23,27 @@ def stretch(method: str) -> float:
     return _STRETCH.get(method, 1.0)
 
 
-@contextmanager
-def read_through(loaders: "Mapping[ModelReference, LazyTensorLoader]", options: "MergeOptions") -> Iterator[None]:
-    """Have mergekit read these models through these loaders, until the block ends: by itself it opens none of them.
-
-    Args:
-        loaders: one for every model of the recipe.
-        options: mergekit's.
-    """
-    from mergekit.io.tasks import LoaderCache
-
-    cache = LoaderCache()
-    cache.setup(options)
-    before = dict(cache.loaders)
-    cache.loaders.update(loaders)
-    try:
-        yield
-    finally:
-        cache.loaders.clear()
-        cache.loaders.update(before)
-
-
 def tensor_tasks(filled: Filled, options: "MergeOptions") -> list[Any]:
     """Ask mergekit for its tasks, one for each tensor of the result; no weights are read.
 
     Args:
-        filled: the recipe, filled in; its models are read through loaders (`read_through`).
+        filled: the recipe, filled in; its models are read through loaders (`compat.mergekit.loaders_in_place`).
         options: mergekit's.
 
     Raises:
         FinError: mergekit does not take the recipe for this model.
     """
-    from mergekit.architecture import get_architecture_info
-    from mergekit.config import MergeConfiguration
-    from mergekit.plan import MergePlanner
     from transformers import AutoConfig
+
+    from fin_plugins.compat import mergekit
 
     # Rounding to the result's type is ours: what is lost by it is measured.
     asked = {key: value for key, value in filled.config.items() if key != "out_dtype"}
     try:
-        config = MergeConfiguration.model_validate(asked)
-        # All inputs have the base's tensors, so its architecture is theirs; of an adapter mergekit would not know any.
-        alone = MergeConfiguration.model_validate({"models": [{"model": str(filled.base)}], "merge_method": "linear"})
         shape = AutoConfig.from_pretrained(filled.base, trust_remote_code=False, local_files_only=True)
         with no_warnings():
-            planner = MergePlanner(config, get_architecture_info(alone, options), options, shape)
-            # Of the plan for a file, what computes each tensor; the one for memory cannot be made (mergekit 0.1.5).
-            return [task for task in planner.plan_to_disk(out_path="") if hasattr(task, "tensor_task")]
+            # All inputs have the base's tensors, so its architecture is theirs; of an adapter mergekit knows none.
+            return mergekit.plan(asked, filled.base, shape, options)
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise FinError(
             f"{filled.recipe}: mergekit does not take the recipe for {filled.base} ({first_line(error)}): mend it"

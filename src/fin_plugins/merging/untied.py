@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from mergekit.io.lazy_tensor_loader import LazyTensorLoader, ShardedTensorIndex
 
+from fin_plugins.compat.mergekit import LazyTensorLoader, ShardedTensorIndex
 from fin_plugins.evaluation.base_layers import BaseLayers
 
 

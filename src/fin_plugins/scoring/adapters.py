@@ -1,20 +1,18 @@
 """LoRA adapters as PEFT saves them: reading, naming on the command line, and the room an engine needs for them."""
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.foreign_files import UnreadableFile, read_json
+from fin_plugins.compat.vllm import lora_ranks
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
-# vLLM allocates room for one of these ranks only: `MaxLoRARanks` in vllm/config/lora.py, version 0.32.
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _LORA = re.compile(r"([^.]+)\.lora_(?:embedding_)?[AB]\b")
 _NAME = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*")  # not of dots alone: `..` is a folder
 BASE = "base"
@@ -163,7 +161,7 @@ def engine_limits(adapters: Sequence[Adapter]) -> dict[str, Any]:
     if not adapters:
         return {}
     widest = max(adapters, key=lambda adapter: adapter.rank)
-    ranks = _ranks()
+    ranks = lora_ranks()
     allowed = [rank for rank in ranks if rank >= widest.rank]
     if not allowed:
         raise FinError(
@@ -195,9 +193,3 @@ def _modules(name: str, folder: Path) -> tuple[str, ...]:
         file = folder / WEIGHTS
         raise FinError(f"adapter {name}: {file} cannot be read ({error}): save the adapter again") from error
     return tuple(sorted({match[1] for tensor in names if (match := _LORA.search(tensor))}))
-
-
-def _ranks() -> tuple[int, ...]:
-    """The ranks the running vLLM allocates; the known list where vLLM is not loaded, for importing it takes 14 s."""
-    loaded = sys.modules.get("vllm.config.lora")
-    return tuple(get_args(loaded.MaxLoRARanks)) if loaded else _RANKS

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from fin_plugins.compat.transformers import attention_of
+
 
 def mask_dtype(text_config: Any, dtype: torch.dtype) -> torch.dtype:
     """Type of the mask for a model: `torch.bool`, or the type of a mask that is added.
@@ -16,7 +18,7 @@ def mask_dtype(text_config: Any, dtype: torch.dtype) -> torch.dtype:
         text_config: `transformers` configuration of the text model, loaded with its attention.
         dtype: what the model computes in.
     """
-    return torch.bool if text_config._attn_implementation == "sdpa" else dtype
+    return torch.bool if attention_of(text_config) == "sdpa" else dtype
 
 
 def as_mask(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

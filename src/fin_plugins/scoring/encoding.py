@@ -7,7 +7,7 @@ its labels. The token lists made here are the same ones.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from lm_eval.models.utils import has_bos_prefix
+from fin_plugins.compat.lm_eval.prompts import has_bos_prefix
 
 Encoded = tuple[list[int], list[int]]
 

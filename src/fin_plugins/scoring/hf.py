@@ -76,7 +76,7 @@ class FinHF(AttachmentHF):
             self.truncated, requests, [len(context) + len(continuation) > room for context, continuation in encoded]
         )
         tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
-        return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
+        return self.score_tokens(tokens, disable_tqdm=disable_tqdm)
 
     @finite_answers
     def loglikelihood_rolling(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[float]:

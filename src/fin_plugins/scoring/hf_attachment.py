@@ -36,11 +36,11 @@ class AttachmentHF(ReplyHF):
         """What the base was loaded with; None where the model was given as an object."""
         super().__init__(*arguments, **settings)
         if settings.get("peft"):  # not where a model is given, which may be one in training
-            self._model = in_base_dtype(self._model)
-        fold_head(self._model)
+            self.loaded_model = in_base_dtype(self.loaded_model)
+        fold_head(self.loaded_model)
         self._has_plain = False
         """A plain adapter is on the base, in use or not."""
-        self._has_other = isinstance(self._model, PeftModel)
+        self._has_other = isinstance(self.loaded_model, PeftModel)
         """Something is on the base that cannot be taken off."""
         self._base_parameters: int | None = None
         self._cut: RemovableHandle | None = None
@@ -62,7 +62,7 @@ class AttachmentHF(ReplyHF):
         self._attach(adapter)
         self.peft = str(adapter.path)
         # Where lm-eval loads an adapter, it drops the embeddings that no token of the tokenizer has.
-        self._cut = cut_vocabulary(self._model, len(self.tokenizer))
+        self._cut = cut_vocabulary(self.loaded_model, len(self.tokenizer))
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes into the result file's `config`."""
@@ -71,28 +71,29 @@ class AttachmentHF(ReplyHF):
             info["model_num_parameters"] = self._base_parameters
         return info
 
-    def _create_model(self, *arguments: Any, **settings: Any) -> None:
+    def load_model(self, *arguments: Any, **settings: Any) -> None:
+        """As lm-eval's; the settings are kept, so that the base can be loaded anew."""
         self._loading = {**settings, "peft": None}
-        super()._create_model(*arguments, **settings)
+        super().load_model(*arguments, **settings)
 
     def _detach(self) -> None:
         if self._has_other:
             self._load_base()
         elif self._has_plain:
-            self._model.base_model.disable_adapter_layers()
+            self.loaded_model.base_model.disable_adapter_layers()
 
     def _attach(self, adapter: Adapter) -> None:
         if self._has_other:
             self._load_base()
-        plain = is_plain(self._model, adapter)
+        plain = is_plain(self.loaded_model, adapter)
         if plain and self._has_plain:
             try:
-                self._model = replace_plain(self._model, adapter)
+                self.loaded_model = replace_plain(self.loaded_model, adapter)
                 return
             except PEFT_ERRORS:  # attached anew, so that the reason is the adapter's own
                 self._load_base()
         if self._has_plain:
-            self._model = self._model.unload()
+            self.loaded_model = self.loaded_model.unload()
             self._has_plain = False
         if not plain and self._loading is None:
             raise FinError(
@@ -100,9 +101,9 @@ class AttachmentHF(ReplyHF):
                 "and this one was given as an object: give the model's folder as pretrained="
             )
         if self._base_parameters is None:
-            self._base_parameters = self._model.num_parameters()
+            self._base_parameters = self.loaded_model.num_parameters()
         self._has_other = True  # until all has gone well
-        self._model = attach(self._model, adapter)
+        self.loaded_model = attach(self.loaded_model, adapter)
         self._has_plain, self._has_other = plain, not plain
 
     def _load_base(self) -> None:
@@ -111,14 +112,14 @@ class AttachmentHF(ReplyHF):
             raise FinError(
                 "an adapter cannot be taken off a model that was given as an object: give its folder as pretrained="
             )
-        device = self._model.device
-        self._model = None
+        device = self.loaded_model.device
+        self.loaded_model = None
         gc.collect()
         clear_device_cache()
-        super()._create_model(**self._loading)
-        if not hasattr(self._model, "hf_device_map") and self._model.device != device:
-            self._model.to(device)  # as lm-eval does after loading
-        self._model.eval()
-        self._model.tie_weights()
-        fold_head(self._model)
+        super().load_model(**self._loading)
+        if not hasattr(self.loaded_model, "hf_device_map") and self.loaded_model.device != device:
+            self.loaded_model.to(device)  # as lm-eval does after loading
+        self.loaded_model.eval()
+        self.loaded_model.tie_weights()
+        fold_head(self.loaded_model)
         self._has_plain = self._has_other = False

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from fin_plugins.compat.transformers import cached_layer
+
 
 class Prefix(DynamicCache):
     """The first tokens of a cached text, for every document of a batch; it only lends, and keeps nothing new."""
@@ -18,8 +20,8 @@ class Prefix(DynamicCache):
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of the prefix and of the new tokens, [B, heads, length + new, size]."""
-        layer = self._lent.layers[layer_idx]
-        return self._behind(layer.keys, key_states), self._behind(layer.values, value_states)
+        keys, values = cached_layer(self._lent, layer_idx)
+        return self._behind(keys, key_states), self._behind(values, value_states)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Number of tokens lent."""
@@ -51,7 +53,7 @@ class Kept(DynamicCache):
         if layer_idx not in self._held:
             self._held[layer_idx] = [self._with_room(new) for new in (key_states, value_states)]
             if self._length:
-                self._begin(self._held[layer_idx], self._lent.layers[layer_idx])
+                self._begin(self._held[layer_idx], cached_layer(self._lent, layer_idx))
         columns = self._filled + key_states.shape[-2]
         for held, new in zip(self._held[layer_idx], (key_states, value_states), strict=True):
             held[:, :, self._filled : columns] = new
@@ -76,6 +78,6 @@ class Kept(DynamicCache):
         batch, heads, columns, size = new.shape
         return new.new_empty(batch, heads, self._length + columns + self._room, size)
 
-    def _begin(self, held: Sequence[torch.Tensor], lent: Any) -> None:
-        for mine, theirs in zip(held, (lent.keys, lent.values), strict=True):
+    def _begin(self, held: Sequence[torch.Tensor], lent: Sequence[torch.Tensor]) -> None:
+        for mine, theirs in zip(held, lent, strict=True):
             mine[:, :, : self._length] = theirs[:, :, : self._length]

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
+from fin_plugins.compat.lm_eval.prompts import cut_reply, generation_settings, stop_strings
 from fin_plugins.scoring.documents import Document
 from fin_plugins.scoring.encoding import encode_all
 from fin_plugins.scoring.hf_check import TOLERANCE, exact_length, reply_error, rope_length
@@ -84,7 +84,7 @@ class ReplyHF(TreeHF):
             return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
         prompts = self._encode_prompts([request.args[0] for request in requests])
         ends = [
-            len(prompt) + normalize_gen_kwargs(request.args[1], self.max_gen_toks)["max_gen_toks"]
+            len(prompt) + generation_settings(request.args[1], self.max_gen_toks)["max_gen_toks"]
             for prompt, request in zip(prompts, requests, strict=True)
         ]
         short = [index for index, end in enumerate(ends) if end <= bound]
@@ -135,7 +135,7 @@ class ReplyHF(TreeHF):
         """Why one request goes lm-eval's own way; empty where it does not."""
         if not greedy_only(settings):
             return "replies that are drawn, or with other settings than a length and stop strings"
-        most = normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"]
+        most = generation_settings(settings, self.max_gen_toks)["max_gen_toks"]
         bound = exact_length(self._text_config)
         if not 0 < most <= MOST_TOKENS:
             return f"replies of more than {MOST_TOKENS} tokens"
@@ -167,9 +167,9 @@ class ReplyHF(TreeHF):
         return "" if fits else f"this model's replies from the cache are off by {error:.2g}"
 
     def _reply(self, settings: Any) -> Reply:
-        wanted = normalize_gen_kwargs(settings, self.max_gen_toks)
+        wanted = generation_settings(settings, self.max_gen_toks)
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        until = tuple(handle_stop_sequences(wanted["until"], eos=eos))
+        until = tuple(stop_strings(wanted["until"], eos=eos))
         return Reply(wanted["max_gen_toks"], until, partial(self._ended, until))
 
     def _ended(self, until: Sequence[str], tokens: Sequence[int]) -> bool:
@@ -182,7 +182,7 @@ class ReplyHF(TreeHF):
 
     def _text(self, prompt: Prompt) -> str:
         text = self.tok_decode(self._written[prompt])
-        return str(postprocess_generated_text(text, stop=list(prompt[1].until), think_end_token=None))
+        return cut_reply(text, prompt[1].until)
 
     def _encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """As lm-eval's `tok_batch_encode` does with a prompt alone; it is not quite what `tok_encode` does."""
@@ -191,6 +191,6 @@ class ReplyHF(TreeHF):
 
     def _prompt_room(self, settings: dict[str, Any]) -> int:
         """Tokens of a prompt that lm-eval leaves uncut before it generates."""
-        wanted = normalize_gen_kwargs(settings, self.max_gen_toks)["max_gen_toks"] if self.backend == "causal" else 0
+        wanted = generation_settings(settings, self.max_gen_toks)["max_gen_toks"] if self.backend == "causal" else 0
         room = int(self.max_length - wanted)
         return min(room, self.tokenizer.model_max_length) if self.truncation else room

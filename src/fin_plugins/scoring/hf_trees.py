@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
+from fin_plugins.compat.lm_eval.hf import HookedHF
 from fin_plugins.scoring.attention_mask import mask_dtype
 from fin_plugins.scoring.documents import Document, Plan, Request, plan_documents
 from fin_plugins.scoring.hf_batches import in_order
@@ -24,10 +24,9 @@ log = logging.getLogger(__name__)
 CPU_BATCH = 16
 
 
-class TreeHF(HFLM):
+class TreeHF(HookedHF):
     """Scores requests that share a context together; whatever does not fit goes lm-eval's own way, said once."""
 
-    _model: Any
     on_answers: Callable[[int], None] | None = None
     """Takes the number of requests just answered, in place of a bar of this class; None for the bar."""
 
@@ -38,9 +37,10 @@ class TreeHF(HFLM):
         self._misfit: str | None = None
         """Why this model is not scored through trees: empty where it is, None before it was tried."""
 
-    def _loglikelihood_tokens(
+    def score_tokens(
         self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
+        """As lm-eval's, in fewer passes."""
         if any(key is None for key, _, _ in requests):  # windows of loglikelihood_rolling: whole texts, no labels
             return self._lm_eval_s(requests, disable_tqdm, override_bs)
         plan = self._plan(requests)
@@ -65,8 +65,7 @@ class TreeHF(HFLM):
         """lm-eval's own answers, one text at a time where a longer neighbour in the batch would change them."""
 
         def ask(some: list[Request], silent: bool = disable_tqdm) -> list[tuple[float, bool]]:
-            theirs = HFLM._loglikelihood_tokens(self, some, disable_tqdm=silent, override_bs=override_bs)
-            return cast("list[tuple[float, bool]]", theirs)
+            return HookedHF.score_tokens(self, some, disable_tqdm=silent, override_bs=override_bs)
 
         bound = rope_length(self._text_config)
         alone: dict[Tokens, list[int]] = {}  # by what goes into the model: lm-eval computes equal inputs once
@@ -156,7 +155,7 @@ class TreeHF(HFLM):
 
     def _plain(self, tokens: Tokens) -> torch.Tensor:
         """Logits [length, vocabulary] of a text, as lm-eval computes them."""
-        return self._model_call(torch.tensor([tokens], device=self.device))[0]
+        return self.logits(torch.tensor([tokens], device=self.device))[0]
 
     @property
     def _text_config(self) -> Any:

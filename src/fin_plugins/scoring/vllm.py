@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.registry import register_model
-from lm_eval.models.utils import normalize_gen_kwargs
-from lm_eval.models.vllm_causallms import VLLM
 from tqdm import tqdm
 from vllm import SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat.lm_eval.prompts import generation_settings
+from fin_plugins.compat.lm_eval.vllm import HookedVLLM
+from fin_plugins.compat.vllm import cache_block, cache_tokens, shut_down
 from fin_plugins.scoring.adapters import Adapter, engine_limits, read_adapter
 from fin_plugins.scoring.documents import Document, Request, count_cut, plan_documents
 from fin_plugins.scoring.encoding import encode_pairs
@@ -46,7 +47,7 @@ CPU_BLOCK = 32
 
 
 @register_model("fin_vllm")
-class FinVLLM(VLLM):
+class FinVLLM(HookedVLLM):
     """lm-eval's `vllm` with the same arguments and the same scores, and less work for a closed set of labels.
 
     Further arguments: `peft=PATH`, a LoRA adapter (as `lora_local_path=`, with `max_lora_rank` read from the adapter;
@@ -82,7 +83,7 @@ class FinVLLM(VLLM):
 
     def label_logprobs(self, prompts: list[list[int]]) -> list[list[float]]:
         """Log-probabilities (nats) of each prompt's tokens, from the second on, given those before."""
-        outputs = self._model_generate(requests=prompts, generate=False)
+        outputs = self.pass_tokens(prompts)
         return [
             [at[token].logprob for token, at in zip(prompt[1:], output.prompt_logprobs[1:], strict=True)]
             for prompt, output in zip(prompts, outputs, strict=True)
@@ -95,7 +96,7 @@ class FinVLLM(VLLM):
     def shutdown(self) -> None:
         """End the engine's process; vLLM does so by itself only when the interpreter ends."""
         if self.data_parallel_size == 1:
-            self.model.llm_engine.engine_core.shutdown()
+            shut_down(self.model)
 
     @finite_answers
     def loglikelihood(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -107,7 +108,7 @@ class FinVLLM(VLLM):
         cut = [len(context) + len(continuation) > self._room for context, continuation in encoded]
         count_cut(self.truncated, requests, cut)
         tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]
-        return self._loglikelihood_tokens(tokens, disable_tqdm=disable_tqdm)
+        return self.score_tokens(tokens, disable_tqdm=disable_tqdm)
 
     @finite_answers
     def loglikelihood_rolling(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[float]:
@@ -120,14 +121,15 @@ class FinVLLM(VLLM):
         if encoded and self.data_parallel_size == 1:  # of several, every call starts new engines
             check_before_generation(self, requests, min(encoded, key=len)[-self._room :])
         lengths = map(len, encoded)
-        wanted = [normalize_gen_kwargs(request.args[1], self.max_gen_toks)["max_gen_toks"] for request in requests]
+        wanted = [generation_settings(request.args[1], self.max_gen_toks)["max_gen_toks"] for request in requests]
         cut = [length + more > self.max_length for length, more in zip(lengths, wanted, strict=True)]
         count_cut(self.truncated, requests, cut)
         return super().generate_until(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
 
-    def _loglikelihood_tokens(self, requests: list[Request], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    def score_tokens(self, requests: list[Request], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As lm-eval's, in fewer passes."""
         if any(key is None for key, _, _ in requests):  # windows of loglikelihood_rolling: whole texts, no choices
-            return super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+            return super().score_tokens(requests, disable_tqdm=disable_tqdm)
         plan = plan_documents(requests, self._room, self._cost)
         answers: dict[int, tuple[float, bool | None]] = {}
         hidden = disable_tqdm or self.on_answers is not None
@@ -141,7 +143,7 @@ class FinVLLM(VLLM):
                     (self.on_answers or bar.update)(len(document.requests))
         for reason, indices in plan.leftover.items():
             self._say_once(f"{len(indices)} requests go lm-eval's own way, one pass a choice: {reason}")
-            theirs = super()._loglikelihood_tokens([requests[index] for index in indices], disable_tqdm=disable_tqdm)
+            theirs = super().score_tokens([requests[index] for index in indices], disable_tqdm=disable_tqdm)
             answers.update(zip(indices, theirs, strict=True))
         return [answers[index] for index in range(len(requests))]  # type: ignore[misc]
 
@@ -158,10 +160,8 @@ class FinVLLM(VLLM):
             for index, (prompt, wanted) in enumerate(questions)
             for start in range(0, len(wanted), MAX_LOGPROB_TOKEN_IDS)
         ]
-        outputs = self._model_generate(
-            requests=[list(prompt) for _, prompt, _ in parts],
-            generate=True,
-            sampling_params=[_exact(wanted) for _, _, wanted in parts],
+        outputs = self.generate_tokens(
+            [list(prompt) for _, prompt, _ in parts], [_exact(wanted) for _, _, wanted in parts]
         )
         self.asked["nodes"] += len(questions)
         logprobs: list[dict[int, float]] = [{} for _ in questions]
@@ -211,13 +211,11 @@ class FinVLLM(VLLM):
         """Tokens in a block of the prefix cache; 0 where the engine has none."""
         if self.data_parallel_size > 1:
             return int(self.model_args.get("block_size") or 16)
-        cache = self.model.llm_engine.vllm_config.cache_config
-        return int(cache.block_size) if cache.enable_prefix_caching else 0
+        return cache_block(self.model)
 
     @cached_property
     def _cache_tokens(self) -> int:
-        cache = self.model.llm_engine.vllm_config.cache_config
-        return int(cache.num_gpu_blocks or 0) * int(cache.block_size)
+        return cache_tokens(self.model)
 
     def _say_once(self, message: str) -> None:
         reason = message.split(": ", 1)[1]

@@ -1,17 +1,16 @@
 """lm-eval's own command line with our task folder handed over the official way: no patching, no start-up file."""
 
 import difflib
-import io
-import re
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
+from fin_plugins.compat.lm_eval import command_line
+from fin_plugins.compat.lm_eval.tasks import all_names
 
 _SUBCOMMANDS = ("run", "ls", "validate")
 
@@ -22,13 +21,11 @@ def run_lm_eval(arguments: list[str]) -> None:
     Raises:
         FinError: an argument or a task is unknown, or a configuration file given with `--config` cannot be read.
     """
-    from lm_eval.__main__ import cli_evaluate
-
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as scratch:
-        sys.argv = ["lm_eval", *with_task_folder(arguments, Path(scratch))]
-        check_options(sys.argv[1:])
+        given = with_task_folder(arguments, Path(scratch))
+        check_options(given)
         with task_errors_in_one_line():
-            cli_evaluate()
+            command_line.run(given)
 
 
 def check_options(arguments: Sequence[str], more: Sequence[str] = ()) -> None:
@@ -41,22 +38,15 @@ def check_options(arguments: Sequence[str], more: Sequence[str] = ()) -> None:
     Raises:
         FinError: it does not, in one line; with the options that come near an unknown one.
     """
-    from lm_eval._cli import HarnessCLI
-
     if set(arguments) & {"-h", "--help"}:
         return
-    cli, said = HarnessCLI(), io.StringIO()
     try:
-        with redirect_stderr(said):
-            _, unknown = cli._parser.parse_known_args(list(arguments))
-    except SystemExit as exit_:
-        if exit_.code == 0:
-            raise
-        raise FinError(f"{said.getvalue().strip().rpartition('error: ')[2]} (lm-eval's parser)") from exit_
+        unknown = command_line.unknown_arguments(arguments)
+    except command_line.BadArguments as error:
+        raise FinError(f"{error} (lm-eval's parser)") from error
     if unknown:
         option = unknown[0].partition("=")[0]
-        subparser = cli._subparsers.choices[arguments[0]]
-        known = [one for one in (*more, *subparser._option_string_actions) if one.startswith("--")]
+        known = [one for one in (*more, *command_line.options_of(arguments[0])) if one.startswith("--")]
         hint = did_you_mean(difflib.get_close_matches(option, known, n=2))
         raise FinError(f"{option}: no such argument: {hint}`fin eval --help` lists all")
 
@@ -76,13 +66,14 @@ def task_errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except (ImportError, AttributeError) as error:
-        if "(from YAML in" not in str(error):
+        if not command_line.is_unknown_function(error):
             raise
         raise FinError(f"{error}: `fin task check` on that folder names file and line") from error
     except ValueError as error:
-        if not str(error).startswith("Tasks not found"):
+        missing = command_line.tasks_not_found(error)
+        if missing is None:
             raise
-        raise FinError(_not_found(str(error))) from error
+        raise FinError(_not_found(missing)) from error
 
 
 def config_file(arguments: Sequence[str]) -> dict[str, Any]:
@@ -117,15 +108,13 @@ def with_task_folder(arguments: list[str], scratch: Path) -> list[str]:
     return [*subcommand, "--config", str(_write(scratch, settings, folders)), *rest]
 
 
-def _not_found(message: str) -> str:
+def _not_found(missing: command_line.TasksNotFound) -> str:
     """lm-eval's message in one line, with our names that come near what was asked for."""
-    first = message.splitlines()[0]
-    names = re.findall(r"[\w.-]+", first.partition(":")[2])
-    if set(names) & set(_our_names()):  # they are there, and lm-eval was kept from them
+    if set(missing.names) & set(_our_names()):  # they are there, and lm-eval was kept from them
         hint = "these names come with fin-plugins, but lm-eval does not see them: `fin doctor` says why; "
     else:
-        hint = did_you_mean([near for name in names for near in _near(name)])
-    found = f"{first.rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
+        hint = did_you_mean([near for name in missing.names for near in _near(name)])
+    found = f"{missing.message.rstrip(' .')}: {hint}`fin eval ls tasks` lists all names"
     return f"{found}, `fin task check FOLDER` says what is wrong with files of your own"
 
 
@@ -140,9 +129,7 @@ def _near(word: str) -> list[str]:
         return [f"fin_{word}"]
     if near := difflib.get_close_matches(word, ours, n=2):
         return near
-    from lm_eval.tasks import TaskManager
-
-    return difflib.get_close_matches(word, TaskManager().all_tasks, n=2)
+    return difflib.get_close_matches(word, all_names(), n=2)
 
 
 def _take(arguments: Sequence[str], *flags: str) -> tuple[str | None, list[str]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError, show_in_one_line
+from fin_plugins.compat.lm_eval.tasks import read_task_file
 from fin_plugins.tasks.fields import OWN_ROWS_PLACEHOLDERS, OwnRows
 from fin_plugins.tasks.licence import show_licence
 
@@ -69,9 +70,7 @@ def _yaml(config_source: str | None) -> Path:
 
 def _stated(source: Path) -> dict[str, Any]:
     """What the file says, as lm-eval reads it with all that it includes."""
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    return dict(load_yaml(source, resolve_func=False))
+    return dict(read_task_file(source))
 
 
 def _checked(given: dict[str, Any], stated: Any, source: Path) -> OwnRows:

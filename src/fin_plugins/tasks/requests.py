@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.locations import task_folder
+from fin_plugins.compat.lm_eval.tasks import TaskIndex
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -19,9 +20,7 @@ def requests_of(lm: Any, name: str, documents: int) -> "list[Instance]":
     Raises:
         FinError: where the rows cannot be read.
     """
-    from lm_eval.tasks import TaskManager
-
-    task = TaskManager(include_defaults=False, include_path=str(task_folder())).load([name])["tasks"][name]
+    task = TaskIndex([task_folder()]).load(name)[name]
     task.build_all_requests(
         limit=documents,
         rank=0,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat.transformers import attention_of
 from fin_plugins.scoring.hf_check import exact_length
 from fin_plugins.training.batching_check import disagreement
 from fin_plugins.training.config import TrainConfig
@@ -47,7 +48,7 @@ def build_checked(
 def _first_choice(config: TrainConfig, base: Any) -> str:
     if config.loss == "all":
         return "packed"
-    return "padding_free" if "flash" in str(base.config._attn_implementation) else "shared_prefix"
+    return "padding_free" if "flash" in str(attention_of(base.config)) else "shared_prefix"
 
 
 def _beyond(base: Any, tokens: Sequence[Tokens]) -> str:

@@ -18,6 +18,8 @@ from platformdirs import user_cache_dir
 from fin_plugins.common.atomic import write_file
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.hashing import digest
+from fin_plugins.compat import trl
+from fin_plugins.compat.transformers import attention_of
 from fin_plugins.scoring import attention_mask
 from fin_plugins.scoring.hf_check import TOLERANCE, exact_length
 from fin_plugins.training import shared_prefix as layout
@@ -125,13 +127,13 @@ def _note(base: Any, config: TrainConfig, longest: int) -> Path:
     bound = exact_length(text_config)
     key = {
         "model": {name: value for name, value in base.config.to_dict().items() if name != "_name_or_path"},
-        "attention": [base.config._attn_implementation, text_config._attn_implementation],
+        "attention": [attention_of(base.config), attention_of(text_config)],
         "beyond": bool(bound and longest > bound),
         "device": base.device.type,
         "settings": config.model_dump(include={"batching", "loss", "method", "dtype", "lora"}, mode="json"),
         "rows": min(config.batch_size, 1 + _SHORT_ROWS),
         "versions": versions(),
-        "code": [inspect.getsource(module) for module in (layout, training, attention_mask)],
+        "code": [inspect.getsource(module) for module in (layout, training, attention_mask, trl)],
     }
     return Path(user_cache_dir("fin-plugins")) / "batching" / f"{digest(key)}.json"
 

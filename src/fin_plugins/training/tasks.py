@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
+from fin_plugins.compat.lm_eval.tasks import TaskIndex, read_task_file
 from fin_plugins.data import guard
 from fin_plugins.training.files.task_rules import no_label, no_train_rows
 from fin_plugins.training.quiet import quiet
@@ -110,8 +111,8 @@ def load_tasks(names: Sequence[str]) -> dict[str, list[TrainingTask]]:
     """
     if not guard.closed():
         raise FinError("training tasks are to be loaded with test rows out of reach (guard.test_rows_closed)")
-    manager = _manager(names)
-    found = {name: [_checked(task) for task in _load(manager, name)] for name in names}
+    index = _index(names)
+    found = {name: [_checked(task) for task in _load(index, name)] for name in names}
     leaves = [task.name for tasks in found.values() for task in tasks]
     twice = sorted({name for name in leaves if leaves.count(name) > 1})
     if twice:
@@ -119,67 +120,55 @@ def load_tasks(names: Sequence[str]) -> dict[str, list[TrainingTask]]:
     return found
 
 
-def _manager(names: Sequence[str]) -> Any:
-    from lm_eval.tasks import TaskManager
-
-    ours = TaskManager(include_defaults=False, include_path=str(task_folder()))
+def _index(names: Sequence[str]) -> TaskIndex:
+    ours = TaskIndex([task_folder()])
     paths = [name for name in names if Path(name).suffix in (".yaml", ".yml")]
-    known = set(ours.task_index) | set(paths)
+    known = set(ours) | set(paths)
     # lm-eval's own fifteen thousand files are read (5 s) only where a name is none of ours.
-    return ours if set(names) <= known else TaskManager(include_path=str(task_folder()))
+    return ours if set(names) <= known else TaskIndex([task_folder()], defaults=True)
 
 
-def _load(manager: Any, name: str) -> "list[ConfigurableTask]":
-    from lm_eval.tasks._index import TaskIndex
-
-    if name not in manager.task_index and Path(name).is_file():
-        name = _indexed(manager, Path(name))
-    if name not in manager.task_index:
+def _load(index: TaskIndex, name: str) -> "list[ConfigurableTask]":
+    if name not in index and Path(name).is_file():
+        name = _indexed(index, Path(name))
+    if name not in index:
         raise FinError(f"tasks: {name}: no such task; `fin eval ls tasks` lists all names")
     # A group hands its overrides down to every task below it, however deep.
-    closed = {"group": _GROUP, "task": [name], "test_split": _stand_in(manager.task_index[name])}
-    manager.task_index[_GROUP] = TaskIndex.entry_from_config(closed)
+    index.add_group(_GROUP, [name], test_split=_stand_in(index, name))
     try:
         with quiet("lm_eval.api.task"):  # it explains --metadata at every custom data set
-            return list(manager.load([_GROUP])["tasks"].values())
+            return list(index.load(_GROUP).values())
     except OSError as error:
         raise FinError(f"tasks: {name}: its rows cannot be loaded ({error})") from error
     except (KeyError, ValueError, AssertionError) as error:
         raise FinError(f"tasks: {name}: cannot be trained on: no validation and no train rows ({error})") from error
 
 
-def _indexed(manager: Any, path: Path) -> str:
+def _indexed(index: TaskIndex, path: Path) -> str:
     """Make a file known to lm-eval, and beside a group's the other files of its folder, which may be its members.
 
     Returns:
         The task's or the group's name.
     """
-    from lm_eval.tasks._index import TaskIndex
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    config = load_yaml(path, resolve_func=False)
+    config = read_task_file(path)
     if "group" not in config:
-        entry = TaskIndex.entry_from_path(path)
-        if entry is None:
+        name = index.add_file(path)
+        if name is None:
             raise FinError(f"tasks: {path}: neither a task nor a group")
-        manager.task_index[entry.name] = entry
-        return str(entry.name)
-    # `entry_from_path` takes a group's list of tasks for its name.
-    manager.task_index.update(TaskIndex.build([path.resolve().parent]) | dict(manager.task_index))
+        return name
+    index.add_folder(path.resolve().parent)  # `add_file` would take a group's list of tasks for its name
     return str(config["group"])
 
 
-def _stand_in(entry: Any) -> str | None:
+def _stand_in(index: TaskIndex, name: str) -> str | None:
     """What stands in for a task's test split while lm-eval loads it, which wants some rows to evaluate: its train rows.
 
     None for a group, whose tasks then need validation rows.
     """
-    from lm_eval.tasks._index import Kind
-    from lm_eval.tasks._yaml_loader import load_yaml
-
-    if entry.kind != Kind.TASK or not entry.yaml_path:
+    file = index.file(name)
+    if file is None or not index.is_task(name):
         return None
-    split = load_yaml(entry.yaml_path, resolve_func=False).get("training_split")
+    split = read_task_file(file).get("training_split")
     return None if split is None else str(split)
 
 

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from trl import SFTTrainer
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat.trl import forget_evaluation_metrics, fused_losses
 from fin_plugins.scoring.attention_mask import as_mask, mask_dtype
 from fin_plugins.training.examples import IGNORED
 from fin_plugins.training.ledger import Ledger
@@ -85,7 +86,7 @@ class Trainer(SFTTrainer):
             found = self._validation()
         self.model.train(training)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
-        self._metrics["eval"].clear()
+        forget_evaluation_metrics(self)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -121,8 +122,7 @@ def _few_losses(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
 
 def _all_losses(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
     """Losses of the counted tokens by TRL's output layer, which never holds the whole vocabulary at all positions."""
-    outputs = model(**inputs, use_cache=False, fused_lm_head=True)
-    return -outputs.log_probs[outputs.label_mask]
+    return fused_losses(model, inputs)
 
 
 def _trees(inputs: dict[str, Any], mask: torch.dtype) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import IO, Any
 
 from fin_plugins.checks.rows.rendering_worker import MEMORY, SECONDS
+from fin_plugins.compat.lm_eval.prompts import templates_rendered_by
 
 _WORKER = Path(__file__).with_name("rendering_worker.py")
 _PATIENCE = 300.0
@@ -108,14 +109,8 @@ def render_all(template: str, documents: Sequence[Document]) -> list[str]:
 @contextmanager
 def limits_for_lm_eval() -> Iterator[None]:
     """Inside, lm-eval's own tasks render their templates here."""
-    from lm_eval import utils
-
-    theirs = utils.apply_template
-    utils.apply_template = render
-    try:
+    with templates_rendered_by(render):
         yield
-    finally:
-        utils.apply_template = theirs
 
 
 class _Worker:

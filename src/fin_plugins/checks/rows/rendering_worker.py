@@ -120,10 +120,11 @@ def _named(template: str) -> set[str]:
 
 def _add_those_of_lm_eval() -> None:
     """lm-eval has filters of its own; importing them takes seconds, which only who names one of them pays."""
-    from lm_eval.utils import env
+    from fin_plugins.compat.lm_eval.prompts import template_filters
 
-    ENVIRONMENT.filters = {**env.filters, **ENVIRONMENT.filters}
-    ENVIRONMENT.tests = {**env.tests, **ENVIRONMENT.tests}
+    filters, tests = template_filters()
+    ENVIRONMENT.filters = {**filters, **ENVIRONMENT.filters}
+    ENVIRONMENT.tests = {**tests, **ENVIRONMENT.tests}
 
 
 def main() -> None:

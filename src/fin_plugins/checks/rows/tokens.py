@@ -10,6 +10,7 @@ from fin_plugins.checks.rows.model import Rows
 from fin_plugins.checks.rows.rendering import RenderingError, render
 from fin_plugins.checks.rows.tokenizer import Tokenizer, load
 from fin_plugins.common.yaml_nodes import Key
+from fin_plugins.compat.lm_eval.prompts import join_prompt
 from fin_plugins.scoring.encoding import Encoded, encode_pairs
 
 _LABELLED = 20
@@ -56,18 +57,10 @@ def prompt(task: Mapping[str, Any], document: Mapping[str, Any], tokenizer: Toke
     Raises:
         RenderingError: a template cannot be rendered with this row.
     """
-    from lm_eval.api.utils import Message, requires_delimiter
-
     prefix = _rendered(task, "gen_prefix", document)
     text = render(task["doc_to_text"], document)
-    description = _rendered(task, "description", document)
-    between = _delimiter(task) if prefix and requires_delimiter(text, prefix) else ""
-    messages = [Message("system", description)] if description else []
-    messages.append(Message("user", text, between))
-    messages += [Message("assistant", prefix)] if prefix else []
-    if chat:
-        return tokenizer.chat([message.to_dict() for message in messages], bool(prefix))
-    return "".join(message.to_text() for message in messages)
+    plain, messages = join_prompt(_rendered(task, "description", document), text, prefix, _delimiter(task))
+    return tokenizer.chat(messages, bool(prefix)) if chat else plain
 
 
 def _rendered(task: Mapping[str, Any], key: str, document: Mapping[str, Any]) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fin_plugins.checks import harness
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.checks.types import type_problem
 from fin_plugins.common.validation import MISSING, UNKNOWN, did_you_mean, validate
 from fin_plugins.common.yaml_nodes import Key
+from fin_plugins.compat.lm_eval import schema
 from fin_plugins.tasks.fields import Card, OwnRows, ShippedRows
 
 OWN_ROWS = "fin_plugins.tasks.own.load"
@@ -36,9 +36,9 @@ def task_keys(file: TaskFile) -> Iterator[Finding]:
     """A task's keys; of a Python task nothing is known."""
     if "class" in file.data:
         return
-    known = {**harness.task_types(), "task_list": Any}
+    known = {**schema.task_types(), "task_list": Any}
     yield from _level(file, (), file.data, known)
-    yield from _mapping(file, ("fewshot_config",), harness.fewshot_types())
+    yield from _mapping(file, ("fewshot_config",), schema.fewshot_types())
     yield from _missing(file)
     yield from _metrics(file)
     yield from _filters(file)
@@ -66,7 +66,7 @@ def our_keys(file: TaskFile) -> Iterator[Finding]:
 
 def group_keys(file: TaskFile) -> Iterator[Finding]:
     """A group's keys; those of a task are handed down to its members."""
-    known = {**harness.task_types(), **harness.group_types(), "task_list": Any}
+    known = {**schema.task_types(), **schema.group_types(), "task_list": Any}
     yield from _level(file, (), file.data, known)
     if "task" not in file.data:
         yield file.finding("K03", ("task",), f"{MISSING}: the list of the group's members")
@@ -80,7 +80,7 @@ def group_keys(file: TaskFile) -> Iterator[Finding]:
             yield file.finding("K02", ("task", number), "should be a task's name, or a mapping with `task`")
     for key, entry in entries(file, "aggregate_metric_list"):
         if isinstance(entry, dict):
-            yield from _level(file, key, entry, harness.aggregate_types())
+            yield from _level(file, key, entry, schema.aggregate_types())
             if "metric" not in entry:
                 yield file.finding("K03", (*key, "metric"), MISSING)
 

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeGuard
 
-from fin_plugins.checks import harness
 from fin_plugins.checks.functions import registered, resolved
 from fin_plugins.checks.model import Finding, Function, TaskFile
 from fin_plugins.common.validation import did_you_mean
 from fin_plugins.common.yaml_nodes import Key
+from fin_plugins.compat.lm_eval import schema
 
 _CHOICE = "fin_plugins.tasks.results.score_choice"
 _REPLY = "fin_plugins.tasks.results.score_reply"
@@ -36,14 +36,14 @@ def known(file: TaskFile) -> Iterator[Finding]:
     own = bool(file.data.get("process_results"))
     for key, entry in metrics(file):
         name, aggregation = entry.get("metric"), entry.get("aggregation")
-        if _is_unknown(aggregation, harness.aggregations(), file):
-            message = f"no aggregation of this name{did_you_mean(aggregation, harness.aggregations())}"
+        if _is_unknown(aggregation, schema.aggregations(), file):
+            message = f"no aggregation of this name{did_you_mean(aggregation, schema.aggregations())}"
             yield file.finding("M02", (*key, "aggregation"), message)
         if entry.get("hf_evaluate") or (own and aggregation is not None):
             continue
-        if _is_unknown(name, harness.metrics(), file):
+        if _is_unknown(name, schema.metrics(), file):
             needs = "no metric of lm-eval's" if not own else "no metric of lm-eval's, so it needs an aggregation"
-            yield file.finding("M01", (*key, "metric"), f"`{name}`: {needs}{did_you_mean(name, harness.metrics())}")
+            yield file.finding("M01", (*key, "metric"), f"`{name}`: {needs}{did_you_mean(name, schema.metrics())}")
 
 
 def once(file: TaskFile) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def computed(file: TaskFile) -> Iterator[Finding]:
         return
     for key, entry in metrics(file):
         name = entry.get("metric")
-        if name in harness.metrics() - harness.choice_metrics() and harness.choice_metrics():
+        if name in schema.metrics() - schema.choice_metrics() and schema.choice_metrics():
             message = f"`{name}` is not computed for output_type multiple_choice, and would be missing in the results"
             yield file.finding("M04", (*key, "metric"), message)
         labels = _number_of_labels(file)
@@ -106,9 +106,9 @@ def filters(file: TaskFile) -> Iterator[Finding]:
         steps = entry.get("filter") if isinstance(entry, dict) else None
         for step, stated in enumerate(steps if isinstance(steps, list) else []):
             name = stated.get("function") if isinstance(stated, dict) else None
-            if _is_unknown(name, harness.filters(), file):
+            if _is_unknown(name, schema.filters(), file):
                 key = ("filter_list", number, "filter", step, "function")
-                yield file.finding("M09", key, f"no filter of this name{did_you_mean(name, harness.filters())}")
+                yield file.finding("M09", key, f"no filter of this name{did_you_mean(name, schema.filters())}")
 
 
 @cache

@@ -1,10 +1,12 @@
 """The tasks that an experiment names, as their files define them: groups taken apart, includes resolved."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
+from fin_plugins.compat.lm_eval.tasks import TaskIndex, read_task_file
 
 _YAML = (".yaml", ".yml")
 
@@ -21,9 +23,10 @@ class TaskFiles:
         listed = list(names)
         self.folders = tuple(dict.fromkeys(str(Path(name).parent) for name in listed if is_path(name)))
         """Folders of files that were named by path; lm-eval has to be told of them."""
-        self._index = _index(self.folders, include_defaults=False)
-        if not {name for name in listed if not is_path(name)} <= self._index.keys():
-            self._index = _index(self.folders, include_defaults=True)  # thousands of files: seconds
+        folders = [str(task_folder()), *self.folders]
+        self._index = TaskIndex(folders)
+        if not {name for name in listed if not is_path(name)} <= set(self._index):
+            self._index = TaskIndex(folders, defaults=True)  # thousands of files: seconds
 
     def knows(self, name: str) -> bool:
         """Whether there is such a task or group; a path counts where its folder was read."""
@@ -43,9 +46,7 @@ class TaskFiles:
         Raises:
             FinError: there is no such task.
         """
-        from lm_eval.tasks._yaml_loader import load_yaml
-
-        return dict(load_yaml(self.file(name), resolve_func=False))
+        return dict(read_task_file(self.file(name)))
 
     def file(self, name: str) -> Path:
         """The task's file.
@@ -53,10 +54,10 @@ class TaskFiles:
         Raises:
             FinError: there is no such task.
         """
-        entry = self._index.get(name)
-        if entry is None or entry.yaml_path is None:
+        file = self._index.file(name)
+        if file is None:
             raise FinError(f"tasks: {name}: no such task; `fin eval ls tasks` lists all names")
-        return Path(entry.yaml_path)
+        return file
 
     def twin(self, name: str) -> str | None:
         """The task that generates the answer; None where there is none."""
@@ -67,35 +68,22 @@ class TaskFiles:
         if not is_path(name):
             return name
         file = Path(name)
-        for known, entry in self._index.items():
-            there = entry.yaml_path and Path(entry.yaml_path)
+        for known in self._index:
+            there = self._index.file(known)
             if there and there.name == file.name and there.resolve() == file.resolve():
                 return known
         raise FinError(f"tasks: {name}: neither a task nor a group that lm-eval can read; `fin task check {name}`")
 
     def _leaves(self, name: str) -> Iterable[str]:
-        from lm_eval.tasks._index import Kind
-
-        entry = self._index.get(name)
-        if entry is not None and entry.kind is Kind.GROUP:
-            for member in (entry.cfg or {}).get("task") or []:
-                yield from self._leaves(str(member["task"] if isinstance(member, dict) else member))
-        elif entry is not None and entry.kind is Kind.TAG:
-            yield from sorted(entry.tags)
-        else:
+        members = self._index.members(name)
+        if members is None:
             self.file(name)
             yield name
+        else:
+            for member in members:
+                yield from self._leaves(member)
 
 
 def is_path(name: str) -> bool:
     """Whether a task is named by its file."""
     return Path(name).suffix in _YAML
-
-
-def _index(folders: tuple[str, ...], *, include_defaults: bool) -> Mapping[str, Any]:
-    from lm_eval.tasks import TaskManager
-
-    from fin_plugins.common.locations import task_folder
-
-    manager = TaskManager(include_defaults=include_defaults, include_path=[str(task_folder()), *folders])
-    return manager.task_index  # type: ignore[no-any-return]

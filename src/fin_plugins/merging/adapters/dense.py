@@ -78,17 +78,15 @@ def merged_change(
     Raises:
         FinError: the method refuses these inputs.
     """
-    from mergekit import merge_methods
-    from mergekit.merge_methods.base import TensorEntry, TensorGroup, TensorMetadata
+    from fin_plugins.compat import mergekit
 
     origin = _origin(step, experts, base).to(device)
-    entries = [TensorEntry(name, _input(step, name, experts, origin), name == step.base) for name in step.inputs]
-    group = TensorGroup(tuple(entries), TensorMetadata(step.weight))
+    inputs = [(name, _input(step, name, experts, origin), name == step.base) for name in step.inputs]
     random = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=random), torch.no_grad():
         torch.manual_seed(seed)
         try:
-            (merged,) = merge_methods.get(step.method)((group,), parameters={**step.shared, **step.own})
+            merged = mergekit.merge(step.method, step.weight, inputs, {**step.shared, **step.own})
         except (ValueError, TypeError, RuntimeError) as error:
             raise FinError(f"{step.weight}: {step.method} refuses its inputs ({error}): mend the recipe") from error
     change: torch.Tensor = (merged.float() - origin) / stretch(step.method)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat.peft import pattern_value
 from fin_plugins.evaluation.base_layers import EMBEDDING, BaseLayers
 from fin_plugins.evaluation.servable import BY_TOKEN, CHANGES_THE_BASE, INITS_THAT_KEEP_THE_BASE, PEFT_ONLY
 from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter, read_config
@@ -245,9 +246,7 @@ def _scale(name: str, folder: Path, config: Mapping[str, Any], module: str, rank
 
 
 def _by_pattern(pattern: Mapping[str, Any], module: str, otherwise: Any) -> Any:
-    from peft.utils.other import get_pattern_key
-
-    return pattern.get(get_pattern_key(list(pattern), module), otherwise) if pattern else otherwise
+    return pattern_value(pattern, module, otherwise)
 
 
 def _refusal(name: str, file: Path, what: str, mend: str = INSTEAD) -> FinError:

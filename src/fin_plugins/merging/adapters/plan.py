@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.base_layers import BaseLayers
 from fin_plugins.merging.model import Filled
-from fin_plugins.merging.planning import read_through, tensor_tasks
+from fin_plugins.merging.planning import tensor_tasks
 from fin_plugins.merging.recipes.expand import reference
+
+if TYPE_CHECKING:
+    from fin_plugins.compat.mergekit import PlannedTensor
 
 BASE = "base"
 
@@ -53,6 +56,7 @@ def plan(filled: Filled, layers: BaseLayers, *, untied: bool = False) -> list[St
     from mergekit.common import ModelReference
     from mergekit.options import MergeOptions
 
+    from fin_plugins.compat import mergekit
     from fin_plugins.merging.untied import open_loader
 
     called = {ModelReference.parse(str(filled.base)): BASE}
@@ -60,23 +64,23 @@ def plan(filled: Filled, layers: BaseLayers, *, untied: bool = False) -> list[St
     options = MergeOptions(trust_remote_code=False, quiet=True)
     # With an adapter added, a model has the tensors that the base has, and no others are planned.
     tensors = open_loader(filled.base, layers, untied=untied)
-    with read_through(dict.fromkeys(called, tensors), options):
-        return [_step(task.tensor_task, called) for task in tensor_tasks(filled, options)]
+    with mergekit.loaders_in_place(dict.fromkeys(called, tensors), options):
+        return [_step(mergekit.planned(task), called) for task in tensor_tasks(filled, options)]
 
 
-def _step(task: Any, called: Mapping[Any, str]) -> Step:
-    name = task.output_weight.name
-    inputs = {model: called[model] for model in task.model_order}
-    for model, weight in task.gather_tensors.weight_info.items():
-        if weight.name != name:
+def _step(planned: "PlannedTensor", called: Mapping[Any, str]) -> Step:
+    name = planned.name
+    inputs = {model: called[model] for model in planned.inputs}
+    for model, source in planned.sources.items():
+        if source != name:
             raise FinError(
-                f"the recipe makes {name} out of {weight.name} of {inputs[model]}: an adapter cannot move layers, "
+                f"the recipe makes {name} out of {source} of {inputs[model]}: an adapter cannot move layers, "
                 "merge into a checkpoint (without --as-adapter)"
             )
-    given = dict(task.input_parameters.items())  # in an order of mergekit's that differs from process to process
+    # By the inputs in their order: mergekit's own order of parameters differs from process to process.
     own: dict[str, dict[str, Any]] = {}
     for model, expert in inputs.items():
-        for parameter, value in given.get(model, {}).items():
+        for parameter, value in planned.own.get(model, {}).items():
             own.setdefault(parameter, {})[expert] = value
-    base = inputs.get(task.base_model)
-    return Step(name, task.method_name, tuple(inputs.values()), base, dict(task.parameters.items()), own)
+    base = None if planned.base is None else inputs.get(planned.base)
+    return Step(name, planned.method, tuple(inputs.values()), base, planned.shared, own)

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 from mergekit.common import ModelReference
-from mergekit.io.lazy_tensor_loader import LazyTensorLoader
 from mergekit.options import MergeOptions
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.compat.mergekit import LazyTensorLoader, loaders_in_place
 from fin_plugins.evaluation.base_layers import BaseLayers, base_layers
 from fin_plugins.merging.adapters.dense import Weights, check_shapes
 from fin_plugins.merging.adapters.factors import Factors, read_factors
 from fin_plugins.merging.checkpoint.whole import whole_checkpoint
 from fin_plugins.merging.model import Expert, Filled
-from fin_plugins.merging.planning import read_through, stretch
+from fin_plugins.merging.planning import stretch
 from fin_plugins.merging.recipes.expand import reference
 from fin_plugins.merging.untied import open_loader
 
@@ -119,7 +119,7 @@ def loaders(filled: Filled, scratch: Path, options: MergeOptions) -> Iterator[Op
     for expert, loader in zip(filled.experts, experts, strict=True):
         stretched = loader if larger == 1 else StretchedLoader(loader, base, larger)
         opened[ModelReference.parse(reference(expert, filled.base))] = stretched
-    with read_through(opened, options):
+    with loaders_in_place(opened, options):
         yield Opened(base, experts, untied and layers.tied)
 
 

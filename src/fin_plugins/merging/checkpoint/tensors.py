@@ -90,15 +90,14 @@ def _merged(filled: Filled, task: Any, opened: "Opened", device: str) -> Merged:
 
 def _computed(filled: Filled, task: Any, device: str) -> torch.Tensor:
     """One tensor by mergekit; its random methods draw from the seed and the tensor's name."""
-    from mergekit.graph import Executor
+    from fin_plugins.compat import mergekit
 
     name = task.tensor_name
     torch.manual_seed(filled.seed_of(name))
     try:
-        ((_, value),) = Executor([task.tensor_task], math_device=torch.device(device)).run(quiet=True)
+        value = mergekit.compute(task, device)
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         raise FinError(f"{name}: mergekit's {filled.method} cannot merge it ({first_line(error)})") from error
     if not bool(torch.isfinite(value).all()):
         raise FinError(f"{name}: the merge is not finite: look at the weights, or leave an expert out")
-    tensor: torch.Tensor = value
-    return tensor
+    return value

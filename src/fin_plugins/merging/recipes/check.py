@@ -36,9 +36,9 @@ def method_of(data: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: it names none, or one that mergekit does not have.
     """
-    from mergekit.merge_methods import registry
+    from fin_plugins.compat.mergekit import methods
 
-    known = {method.spec.name: method for method in registry.registered_methods()}
+    known = methods()
     name = data.get("merge_method")
     if not isinstance(name, str) or name not in known:
         near = did_you_mean(str(name), known) or f"; mergekit has {', '.join(sorted(known))}"

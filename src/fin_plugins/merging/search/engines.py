@@ -86,7 +86,7 @@ class HFEngine(Engine):
         return found
 
     def _next(self, prompt: tuple[int, ...]) -> torch.Tensor:
-        logits = self.lm._model_call(torch.tensor([prompt], device=self.lm.device))[0, -1]
+        logits: torch.Tensor = self.lm.logits(torch.tensor([prompt], device=self.lm.device))[0, -1]
         return logits.double().log_softmax(dim=-1)
 
 
@@ -119,7 +119,7 @@ class VLLMEngine(Engine):
         from vllm import SamplingParams
 
         given = [SamplingParams(temperature=0, max_tokens=1, detokenize=False, **one) for one in settings]
-        outputs = self.lm._model_generate(requests=self._prompts, generate=True, sampling_params=given)
+        outputs = self.lm.generate_tokens(self._prompts, given)
         return [{token: at.logprob for token, at in one.outputs[0].logprobs[0].items()} for one in outputs]
 
 

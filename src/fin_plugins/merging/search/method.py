@@ -75,7 +75,7 @@ def read_method(config: SearchConfig, models: Models) -> Method:
 
 
 def _defaults(method: str) -> dict[str, Any]:
-    from mergekit.merge_methods import registry
+    from fin_plugins.compat.mergekit import methods
 
-    spec = next(known.spec for known in registry.registered_methods() if known.spec.name == method)
+    spec = methods()[method].spec
     return {one.name: one.default for one in spec.parameters if one.scope.value == "shared"}

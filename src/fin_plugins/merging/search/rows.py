@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.hashing import digest
+from fin_plugins.common.locations import task_folder
+from fin_plugins.compat.lm_eval.tasks import TaskIndex, read_task_file
 from fin_plugins.data import guard
 from fin_plugins.evaluation.prompts import PromptLM
 from fin_plugins.merging.search.config import SearchConfig
@@ -108,28 +110,17 @@ def _seen(given: str) -> bool | None:
 
 def _definition(name: str) -> Mapping[str, Any]:
     """What a task's file says, which is more than the loaded task knows; empty for a group or an unknown name."""
-    from lm_eval.tasks._index import Kind
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     if Path(name).suffix in (".yaml", ".yml"):
-        return dict(load_yaml(Path(name), resolve_func=False))
-    entry = _index(name).get(name)
-    return dict(load_yaml(entry.yaml_path, resolve_func=False)) if entry and entry.kind == Kind.TASK else {}
-
-
-def _index(name: str) -> Mapping[str, Any]:
-    """lm-eval's index of our tasks, or where the name is none of them, of all."""
-    ours = _manager(include_defaults=False).task_index
-    return ours if name in ours else _manager(include_defaults=True).task_index  # type: ignore[no-any-return]
+        return read_task_file(name)
+    ours = _index(defaults=False)
+    index = ours if name in ours else _index(defaults=True)
+    file = index.file(name)
+    return read_task_file(file) if file is not None and index.is_task(name) else {}
 
 
 @cache
-def _manager(*, include_defaults: bool) -> Any:
-    from lm_eval.tasks import TaskManager
-
-    from fin_plugins.common.locations import task_folder
-
-    return TaskManager(include_defaults=include_defaults, include_path=str(task_folder()))
+def _index(*, defaults: bool) -> TaskIndex:
+    return TaskIndex([task_folder()], defaults=defaults)
 
 
 def _check_once(found: Mapping[str, list[TrainingTask]]) -> None:

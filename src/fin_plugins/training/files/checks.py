@@ -10,6 +10,7 @@ from fin_plugins.common.foreign_files import get_in
 from fin_plugins.common.locations import task_folder
 from fin_plugins.common.validation import Finding, did_you_mean
 from fin_plugins.common.yaml_nodes import Key
+from fin_plugins.compat.lm_eval.tasks import all_names
 from fin_plugins.training.files import task_rules
 
 _YAML = (".yaml", ".yml")
@@ -74,9 +75,7 @@ def our_tasks() -> dict[str, Path]:
 
 @cache
 def _all_tasks() -> frozenset[str]:
-    from lm_eval.tasks import TaskManager
-
-    return frozenset(TaskManager().all_tasks)
+    return frozenset(all_names())
 
 
 def _tasks(data: dict[str, Any]) -> Iterator[tuple[Key, str]]:

@@ -1,10 +1,20 @@
-"""What the installed lm-eval knows: its keys and their types, metrics, filters. Asked of it, never copied from it."""
+"""What the installed lm-eval knows: its keys and their types, metrics, filters. Asked of it, never copied from it.
+
+Assumed of lm-eval (0.4.12 to 0.4.13):
+
+- `config.task.TaskConfig` and `FewshotConfig`, `config.group.GroupConfig` and `AggMetricConfig` are dataclasses whose
+  fields are the keys of task and group files; their annotations use `Callable` and `OutputType`.
+- `api.registry` has `metric_registry`, `metric_agg_registry`, `aggregation_registry`, `filter_registry`, filled once
+  `api.metrics` and `filters` are imported; `api.samplers.SAMPLER_REGISTRY` has the few-shot samplers.
+- `ConfigurableTask.process_results` computes the metrics of `multiple_choice` in a branch of tests `"acc" in
+  use_metric`.
+"""
 
 import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache
 from types import MappingProxyType
 from typing import Any, get_type_hints
@@ -15,36 +25,46 @@ _ALSO: dict[str, Any] = {"doc_to_target": int, "doc_to_text": int, "aggregate_me
 """What lm-eval's code takes besides the types that it states: a choice's number, and one entry for a list of one."""
 
 
+@dataclass(frozen=True)
+class ConfigClasses:
+    """lm-eval's dataclasses of what its YAML files hold."""
+
+    task: type
+    fewshot: type
+    group: type
+    aggregate: type
+
+
+def config_classes() -> ConfigClasses:
+    """The dataclasses of a task, its `fewshot_config`, a group, and an entry of a group's `aggregate_metric_list`."""
+    from lm_eval.config.group import AggMetricConfig, GroupConfig
+    from lm_eval.config.task import FewshotConfig, TaskConfig
+
+    return ConfigClasses(TaskConfig, FewshotConfig, GroupConfig, AggMetricConfig)
+
+
 @cache
 def task_types() -> Types:
     """Keys of a task and their types."""
-    from lm_eval.config.task import TaskConfig
-
-    return _types(TaskConfig)
+    return _types(config_classes().task)
 
 
 @cache
 def fewshot_types() -> Types:
     """Keys of `fewshot_config` and their types."""
-    from lm_eval.config.task import FewshotConfig
-
-    return _types(FewshotConfig)
+    return _types(config_classes().fewshot)
 
 
 @cache
 def group_types() -> Types:
     """Keys of a group and their types."""
-    from lm_eval.config.group import GroupConfig
-
-    return _types(GroupConfig)
+    return _types(config_classes().group)
 
 
 @cache
 def aggregate_types() -> Types:
     """Keys of an entry of a group's `aggregate_metric_list` and their types."""
-    from lm_eval.config.group import AggMetricConfig
-
-    return _types(AggMetricConfig)
+    return _types(config_classes().aggregate)
 
 
 @cache

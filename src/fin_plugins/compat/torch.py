@@ -1,0 +1,11 @@
+"""PyTorch's private names, tried with 2.13.
+
+Assumed: `torch.cpu._is_avx512_bf16_supported()` and `torch.cpu._is_amx_tile_supported()` say what the processor has.
+"""
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has bfloat16 instructions."""
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
