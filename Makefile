@@ -21,12 +21,13 @@ demo: $(READY) ## the main job: lm_eval --tasks fin_unseen with a real model and
 loop: $(READY) ## the paper's shape at 135M on real rows: train, merge, score, board (80 minutes on two cores)
 	@$(BIN)/fin run smollm2
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, import-linter and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 
-test: $(READY) lint ## all that CI runs: ruff, mypy, pytest
+test: $(READY) lint ## all that CI runs: ruff, import-linter, mypy, pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not prove and not compat" -n 2 --dist loadfile --no-loadscope-reorder
 
 prove: $(READY) ## the long proofs: a chat server, all real rows (half an hour and more on two cores)

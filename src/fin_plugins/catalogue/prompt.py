@@ -33,12 +33,15 @@ def load(file: Path, name: str) -> "ConfigurableTask":
     Raises:
         FinError: its rows cannot be read, or lm-eval cannot make a task of it.
     """
-    from fin_plugins.training.quiet import quiet
+    from fin_plugins.common.logs import silence_loggers
 
     index = TaskIndex()
     index.add_file(file, name)
     try:
-        with quiet("lm_eval.api.task"), limits_for_lm_eval():  # it explains --metadata at every custom data set
+        with (
+            silence_loggers("lm_eval.api.task"),
+            limits_for_lm_eval(),
+        ):  # it explains --metadata at every custom data set
             return index.load(name)[name]
     except FinError:
         raise

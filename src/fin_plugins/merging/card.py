@@ -8,8 +8,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from fin_plugins.common.markdown import cell, code, line, words
 from fin_plugins.merging.model import Filled
-from fin_plugins.training.report.markdown import cell, code, line, words
 
 FILE = "README.md"
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")

@@ -6,10 +6,10 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from fin_plugins.common.logs import silence_loggers
 from fin_plugins.scoring.hf import FinHF
 from fin_plugins.training.config import TrainConfig
 from fin_plugins.training.prepare import Prepared
-from fin_plugins.training.quiet import quiet
 from fin_plugins.training.trainer import Validate, base_of
 from fin_plugins.training.validation import validate
 
@@ -26,7 +26,7 @@ def scorer(config: TrainConfig, model: Any, prepared: Prepared) -> Validate:
 
     def scored() -> dict[str, float]:
         if not lm:
-            with quiet("lm_eval.models.huggingface"):  # it warns that a loaded model has no use for `device`
+            with silence_loggers("lm_eval.models.huggingface"):  # it warns that a loaded model has no use for `device`
                 lm.append(FinHF(pretrained=base_of(model), tokenizer=prepared.lm.tokenizer, batch_size=_ROWS_A_PASS))
         found = validate(lm[0], prepared.validation, share)
         each = {f"{task}/{key}": value for task, scores in found.items() for key, value in vars(scores).items()}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
+from fin_plugins.common.logs import silence_loggers
 from fin_plugins.compat.lm_eval.tasks import TaskIndex, read_task_file
 from fin_plugins.data import guard
 from fin_plugins.training.files.task_rules import no_label, no_train_rows
-from fin_plugins.training.quiet import quiet
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -136,7 +136,7 @@ def _load(index: TaskIndex, name: str) -> "list[ConfigurableTask]":
     # A group hands its overrides down to every task below it, however deep.
     index.add_group(_GROUP, [name], test_split=_stand_in(index, name))
     try:
-        with quiet("lm_eval.api.task"):  # it explains --metadata at every custom data set
+        with silence_loggers("lm_eval.api.task"):  # it explains --metadata at every custom data set
             return list(index.load(_GROUP).values())
     except OSError as error:
         raise FinError(f"tasks: {name}: its rows cannot be loaded ({error})") from error

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from fin_plugins.common.markdown import cell, code, words
 from fin_plugins.training.report import card
 from fin_plugins.training.report.card import model_card, warnings
-from fin_plugins.training.report.markdown import cell, code, words
 from fin_plugins.training.report.record import Check, Point, Record
 from tests.training.report.records import config, record, task
 

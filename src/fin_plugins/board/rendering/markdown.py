@@ -8,7 +8,7 @@ from fin_plugins.board.model import Board
 from fin_plugins.board.rendering import wording
 from fin_plugins.board.rendering.arrange import Shown, blocks, contrasts_read, floors_of
 from fin_plugins.board.rendering.published import published_apart
-from fin_plugins.training.report.markdown import cell, words
+from fin_plugins.common.markdown import cell, words
 
 _TEMPLATE = Path(__file__).parent / "templates" / "board.md.jinja"
 

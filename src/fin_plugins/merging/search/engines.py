@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from fin_plugins.common.logs import silence_loggers
 from fin_plugins.evaluation.engine import model_class
 from fin_plugins.merging.search.candidates import Stack
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.scoring.adapters import Adapter, engine_limits
 from fin_plugins.training.model import device
-from fin_plugins.training.quiet import quiet
 from fin_plugins.training.validation import ValidationRows, likeliest
 
 _LIKELIEST = 20  # tokens that vLLM gives log-probabilities of without being asked for more (max_logprobs)
@@ -143,7 +143,7 @@ def start_engine(config: SearchConfig, stack: Stack, scratch: Path) -> Engine:
         limits = engine_limits([whole]) if config.model == "fin_vllm" else {}
         arguments = {**limits, **config.model_args, "pretrained": str(stack.base)}
         batch = {"batch_size": config.batch_size, "device": config.device or device()}
-        with quiet("lm_eval.models.huggingface"):  # it warns that a loaded model has no use for `device`
+        with silence_loggers("lm_eval.models.huggingface"):  # it warns that a loaded model has no use for `device`
             lm = model_class(config.model).create_from_arg_obj(arguments, batch)
         return VLLMEngine(lm, stack, scratch) if config.model == "fin_vllm" else HFEngine(lm, stack, whole)
     finally:

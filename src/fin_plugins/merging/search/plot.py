@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fin_plugins.common.markdown import line
 from fin_plugins.merging.search import choice
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.merging.search.study import Candidate, Study
 from fin_plugins.merging.search.study import Figure as Figures
-from fin_plugins.training.report.markdown import line
 from fin_plugins.training.report.svg import write_svg
 
 if TYPE_CHECKING:

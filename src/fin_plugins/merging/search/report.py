@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from fin_plugins.common.markdown import cell, line, words
 from fin_plugins.merging.search import choice
 from fin_plugins.merging.search.config import Floor, SearchConfig
 from fin_plugins.merging.search.study import Candidate, Figure, Study
-from fin_plugins.training.report.markdown import cell, line, words
 from fin_plugins.training.report.record import write_text
 
 FILE = "study.md"

@@ -7,8 +7,8 @@ from pathlib import Path
 import jinja2
 import yaml
 
+from fin_plugins.common.markdown import cell, code, figure, line, words
 from fin_plugins.training.report import card_tables, card_use
-from fin_plugins.training.report.markdown import cell, code, figure, line, words
 from fin_plugins.training.report.plot import FILE as PLOT
 from fin_plugins.training.report.record import Record, TaskData
 

@@ -4,8 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
+from fin_plugins.common.markdown import code, line
 from fin_plugins.training.report.evaluation_command import adapter_name
-from fin_plugins.training.report.markdown import code, line
 from fin_plugins.training.report.record import Record
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fin_plugins.training.report.markdown import line
+from fin_plugins.common.markdown import line
 from fin_plugins.training.report.record import Record
 from fin_plugins.training.report.svg import write_svg
 

@@ -1,4 +1,4 @@
-"""Other libraries' remarks that say nothing to whoever trains."""
+"""Loggers of other libraries."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(*loggers: str) -> Iterator[None]:
+def silence_loggers(*loggers: str) -> Iterator[None]:
     """Let these loggers pass on errors only, until the block ends."""
     before = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:
