@@ -37,11 +37,11 @@ class Halving(FinHF):
 class Mixing(FinHF):
     """Scores labels behind a prompt that was cached for the base."""
 
-    def score_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
+    def score_tokens(self, requests: Any, **settings: Any) -> Any:
         adapter = self.peft
         if adapter:
             super().use_adapter(None)
-        answers = super().score_tokens(requests, disable_tqdm=disable_tqdm)
+        answers = super().score_tokens(requests, **settings)
         if adapter:
             super().use_adapter(read_adapter("again", Path(adapter)))
         return answers
@@ -194,9 +194,9 @@ def test_pruned_scores_are_not_compared(engine: Callable[..., FinHF], adapters: 
     class Pruning(FinHF):
         prune = True
 
-        def score_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        def score_tokens(self, requests: Any, **settings: Any) -> Any:
             assert not self.prune
-            return super().score_tokens(requests, disable_tqdm=disable_tqdm)
+            return super().score_tokens(requests, **settings)
 
     lm = engine(Pruning)
     check_adapters(lm, [adapters["strong"]])
