@@ -33,7 +33,11 @@ def test_order_is_kept_and_nothing_is_done_twice(tmp_path: Path, capsys: pytest.
     assert run_plan(plan, limits=HERE).failed == {} and len(ran(plan.work)) == 4
 
     (plan.work / "made/left").unlink()  # what stands on it runs again; what it stands on does not
+    left_by_a_kill = [plan.work / f"{folder}/.x.json.0123456789ab.part" for folder in (".", "done", "running")]
+    for file in left_by_a_kill:
+        file.touch()
     assert run_plan(plan, limits=HERE).failed == {}
+    assert not any(file.exists() for file in left_by_a_kill)
     assert ran(plan.work)[4:] == ["left", "last"]
 
     found = record.record(plan)

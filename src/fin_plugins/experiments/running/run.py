@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from fin_plugins.common import file_lock
+from fin_plugins.common.atomic import remove_unfinished_files
 from fin_plugins.common.errors import FinError
 from fin_plugins.experiments.running import state
 from fin_plugins.experiments.running.progress import Bar, Lines, Watch, shown
@@ -84,13 +85,19 @@ def run_plan(
 
 
 def _clear(plan: Plan) -> None:
-    """Take away what earlier runs said of steps, and the markers of those that have to run again."""
+    """Remove what earlier runs left: states of steps, unfinished files, and markers of the steps that run again."""
+    for folder in {plan.work, *(plan.work / path for path in (state.RUNNING, state.FAILED)), *_marker_folders(plan)}:
+        remove_unfinished_files(folder)
     for what in (state.RUNNING, state.FAILED):
         for file in (plan.work / what).glob("*.json"):
             file.unlink(missing_ok=True)
     for step in plan.to_do():
         for path in step.markers:
             (plan.work / path).unlink(missing_ok=True)
+
+
+def _marker_folders(plan: Plan) -> set[Path]:
+    return {(plan.work / path).parent for step in plan.steps for path in step.markers}
 
 
 def _stop(engine: Engine, watch: Watch, display: "Lines | Bar") -> None:
