@@ -104,19 +104,28 @@ PACKAGES = {
 }
 
 
-@pytest.mark.parametrize("what", PACKAGES)
-def test_the_start_up_line_prints_nothing_whatever_it_meets(what: str, tmp_path: Path) -> None:
+def start(folder: Path, source: str | None) -> subprocess.CompletedProcess[str]:
+    """Start Python with our `.pth` line, and with this text as the start-up module."""
     from tests.conftest import ROOT
 
-    (tmp_path / "fin_plugins.pth").write_bytes((ROOT / "startup" / "fin_plugins.pth").read_bytes())
-    source = PACKAGES[what]
+    (folder / "fin_plugins.pth").write_bytes((ROOT / "startup" / "fin_plugins.pth").read_bytes())
     if source is not None:
-        (tmp_path / "fin_plugins").mkdir()
-        (tmp_path / "fin_plugins" / "__init__.py").touch()
-        (tmp_path / "fin_plugins" / "startup.py").write_text(source, encoding="utf-8")
-    code = f"import sys, site; sys.path.insert(0, {str(tmp_path)!r}); site.addsitedir({str(tmp_path)!r}); print('on')"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+        (folder / "fin_plugins").mkdir()
+        (folder / "fin_plugins" / "__init__.py").touch()
+        (folder / "fin_plugins" / "startup.py").write_text(source, encoding="utf-8")
+    code = f"import sys, site; sys.path.insert(0, {str(folder)!r}); site.addsitedir({str(folder)!r}); print('on')"
+    return subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("what", PACKAGES)
+def test_the_start_up_line_prints_nothing_whatever_it_meets(what: str, tmp_path: Path) -> None:
+    done = start(tmp_path, PACKAGES[what])
     assert (done.returncode, done.stdout, done.stderr) == (0, "on\n", "")
+
+
+def test_ctrl_c_during_the_start_up_line_ends_python(tmp_path: Path) -> None:
+    done = start(tmp_path, "def install(): raise KeyboardInterrupt\n")
+    assert done.returncode != 0 and done.stdout == ""
 
 
 def test_the_start_up_line_is_one_that_python_runs() -> None:

@@ -15,7 +15,7 @@ from fin_plugins.compat.lm_eval import schema
 from fin_plugins.tasks.fields import Card, OwnRows
 from fin_plugins.training.config import TrainConfig
 from tests.checks.seeing import seen
-from tests.test_yaml_fuzz import PIECES, VALUES
+from tests.common.test_yaml_fuzz import PIECES, VALUES
 
 FAULTS = Path(__file__).parent / "faults"
 SHIPPED = sorted(task_folder().rglob("*.yaml")) + sorted(training_folder().glob("*.yaml"))
