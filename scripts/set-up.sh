@@ -19,9 +19,7 @@ rm -f .venv/.ready
 
 say "uv, which installs the rest quickly"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^uv==' requirements/dev.txt)"
-# uv does not read pip's find-links setting; where there is one, a build of torch may lie in it.
-links=$(.venv/bin/python -m pip config list 2>/dev/null | sed -n "s/^.*find-links='\(.*\)'$/\1/p" | head -1)
-[ -z "$links" ] || export UV_FIND_LINKS="${links// /,}"
+. scripts/find-links.sh
 export UV_LINK_MODE=${UV_LINK_MODE:-hardlink}
 install() { .venv/bin/uv pip install --python .venv/bin/python --no-deps "$@"; }
 

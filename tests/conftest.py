@@ -4,8 +4,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -55,9 +59,10 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: _tiny_model(tmp_path_factory.mktemp(name), name) for name in TEMPLATES}
 
 
-def _tiny_model(folder: Path, name: str) -> Path:
+def byte_tokenizer(name: str) -> "PreTrainedTokenizerFast":
+    """One token per byte, the control tokens of a chat template, and BOS put in front by itself."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+    from transformers import PreTrainedTokenizerFast
 
     bos, eos, control = TEMPLATES[name]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -71,6 +76,13 @@ def _tiny_model(folder: Path, name: str) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos, pad_token=eos)
     if name != "base":
         tokenizer.chat_template = (FIXTURES / "templates" / f"{name}.jinja").read_text(encoding="utf-8").strip("\n")
+    return tokenizer
+
+
+def _tiny_model(folder: Path, name: str) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+
+    tokenizer = byte_tokenizer(name)
     tokenizer.save_pretrained(folder)
     set_seed(7)
     LlamaForCausalLM(

@@ -3,38 +3,18 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from snapshot.commands import ROOT
 
 TEMPLATE_FOLDER = ROOT / "tests" / "fixtures" / "templates"
 
 
-def make_tokenizer(template: str) -> Any:
-    """One token per byte, the control tokens of a chat template, and BOS put in front by itself."""
-    from tests.conftest import TEMPLATES
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    bos, eos, control = TEMPLATES[template]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={char: number for number, char in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([bos, eos, *control])
-    first = [(bos, backend.token_to_id(bos))]
-    backend.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=first)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos, pad_token=eos)
-    if template != "base":
-        tokenizer.chat_template = (TEMPLATE_FOLDER / f"{template}.jinja").read_text(encoding="utf-8").strip("\n")
-    return tokenizer
-
-
 def make_model(folder: Path, template: str) -> Path:
     """A random Llama of four layers; its weights are large, so that its answers differ."""
+    from tests.conftest import byte_tokenizer
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
-    tokenizer = make_tokenizer(template)
+    tokenizer = byte_tokenizer(template)
     tokenizer.save_pretrained(folder)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "max_position_embeddings": 8192}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}

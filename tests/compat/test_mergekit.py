@@ -76,7 +76,7 @@ def test_the_plan_has_a_task_per_tensor_and_computes_it_through_our_loaders(
     references = ModelReference.parse(str(base)), ModelReference.parse(str(expert))
     assert planned.name == name and planned.method == "task_arithmetic" and planned.base == references[0]
     assert set(planned.inputs) == set(references) and set(planned.sources.values()) == {name}
-    assert planned.own[references[1]]["weight"] == 0.5 and "normalize" in planned.shared
+    assert planned.input_parameters[references[1]]["weight"] == 0.5 and "normalize" in planned.parameters
     assert set(asked) == {name}
     original = mergekit.LazyTensorLoader(indexes[base]).get_tensor(name)
     assert torch.allclose(value, original.float() + 0.5)

@@ -46,8 +46,8 @@ class PlannedTensor:
         inputs: the models it is made of, in their order.
         sources: the name of the tensor in each of them.
         base: which of them the method takes as its base; None where it takes none.
-        shared: parameters of the method, defaults filled in.
-        own: parameters of each input.
+        parameters: of the method, defaults filled in.
+        input_parameters: of each input.
     """
 
     name: str
@@ -55,8 +55,8 @@ class PlannedTensor:
     inputs: tuple[ModelReference, ...]
     sources: Mapping[ModelReference, str]
     base: ModelReference | None
-    shared: Mapping[str, Any]
-    own: Mapping[ModelReference, Mapping[str, Any]]
+    parameters: Mapping[str, Any]
+    input_parameters: Mapping[ModelReference, Mapping[str, Any]]
 
 
 def methods() -> dict[str, Any]:
@@ -111,8 +111,8 @@ def plan(config: Mapping[str, Any], base: Path, shape: Any, options: MergeOption
         ValueError, RuntimeError, OSError, KeyError: mergekit does not take the recipe for this model.
     """
     parsed = MergeConfiguration.model_validate(config)
-    alone = MergeConfiguration.model_validate({"models": [{"model": str(base)}], "merge_method": "linear"})
-    planner = MergePlanner(parsed, get_architecture_info(alone, options), options, shape)
+    base_only = MergeConfiguration.model_validate({"models": [{"model": str(base)}], "merge_method": "linear"})
+    planner = MergePlanner(parsed, get_architecture_info(base_only, options), options, shape)
     return [task for task in planner.plan_to_disk(out_path="") if hasattr(task, "tensor_task")]
 
 
@@ -126,7 +126,7 @@ def planned(task: Any) -> PlannedTensor:
         {model: weight.name for model, weight in step.gather_tensors.weight_info.items()},
         step.base_model,
         dict(step.parameters.items()),
-        {model: dict(own.items()) for model, own in step.input_parameters.items()},
+        {model: dict(given.items()) for model, given in step.input_parameters.items()},
     )
 
 

@@ -21,5 +21,5 @@ def attention_of(config: Any) -> str | None:
 
 def cached_layer(cache: Any, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values of a layer of a `DynamicCache`, [B, heads, length, size]; its own tensors, not copies."""
-    held = cache.layers[layer]
-    return held.keys, held.values
+    entry = cache.layers[layer]
+    return entry.keys, entry.values

@@ -14,7 +14,7 @@ from fin_plugins.demo.model import demo_model
 from fin_plugins.hardware import computes_bfloat16
 
 # What a two-core machine without a GPU needs; on a GPU these are harmless.
-_ENGINE_ARGUMENTS = {"vllm": ",max_model_len=2048,enforce_eager=True", "hf": ""}
+_ENGINE_ARGUMENTS = {"vllm": ("max_model_len=2048", "enforce_eager=True"), "hf": ()}
 ENVIRONMENT = {
     "FIN_DATA": "sample",
     "HF_HUB_OFFLINE": "1",
@@ -63,7 +63,8 @@ def make_board(results: Path) -> Path:
 
 def engine_arguments(engine: str) -> str:
     """lm-eval's `--model_args` for a small model on this machine, without `pretrained=`."""
-    return f"dtype={'bfloat16' if computes_bfloat16() else 'float32'}{_ENGINE_ARGUMENTS[engine]}"
+    dtype = "bfloat16" if computes_bfloat16() else "float32"
+    return ",".join([f"dtype={dtype}", *_ENGINE_ARGUMENTS[engine]])
 
 
 def lm_eval_command(engine: str, model: Path, tasks: str, output: Path) -> list[str]:

@@ -63,14 +63,14 @@ def unknown_arguments(arguments: Sequence[str]) -> list[str]:
     """
     from lm_eval._cli import HarnessCLI
 
-    cli, said = HarnessCLI(), io.StringIO()
+    cli, stderr = HarnessCLI(), io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(stderr):
             _, unknown = cli._parser.parse_known_args(list(arguments))
     except SystemExit as exit_:
         if exit_.code == 0:
             raise
-        raise BadArguments(said.getvalue().strip().rpartition("error: ")[2]) from exit_
+        raise BadArguments(stderr.getvalue().strip().rpartition("error: ")[2]) from exit_
     return list(unknown)
 
 

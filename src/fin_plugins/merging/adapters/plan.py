@@ -80,7 +80,7 @@ def _step(planned: "PlannedTensor", called: Mapping[Any, str]) -> Step:
     # By the inputs in their order: mergekit's own order of parameters differs from process to process.
     own: dict[str, dict[str, Any]] = {}
     for model, expert in inputs.items():
-        for parameter, value in planned.own.get(model, {}).items():
+        for parameter, value in planned.input_parameters.get(model, {}).items():
             own.setdefault(parameter, {})[expert] = value
     base = None if planned.base is None else inputs.get(planned.base)
-    return Step(name, planned.method, tuple(inputs.values()), base, planned.shared, own)
+    return Step(name, planned.method, tuple(inputs.values()), base, planned.parameters, own)
