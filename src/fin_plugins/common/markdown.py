@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~#!$])")
@@ -33,3 +34,19 @@ def cell(value: Any) -> str:
 def figure(value: float | None, digits: int = 4) -> str:
     """A measured number; a dash where there is none or where it is not a number."""
     return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+    """A Markdown table. Header and cells must be Markdown already: see `cell` and `words`.
+
+    Args:
+        header: one per column.
+        rows: cells of each row, as many as the header has.
+        align: one letter per column, `l`, `c` or `r`; empty: all to the left.
+
+    Returns:
+        The lines of the table, ending in a line break.
+    """
+    rules = {"l": "---", "c": ":---:", "r": "---:"}
+    lines = [list(header), [rules[letter] for letter in align or "l" * len(header)], *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
