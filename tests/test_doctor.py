@@ -215,7 +215,7 @@ def test_proof_with_a_broken_and_a_clashing_task_file(monkeypatch: pytest.Monkey
     (tmp_path / "arc_easy.yaml").write_text("task: arc_easy\n")
     monkeypatch.setattr("fin_plugins.common.locations.task_folder", lambda: tmp_path)
     shipped = {"arc_easy": Path("/env/lm_eval/tasks/arc/arc_easy.yaml")}
-    monkeypatch.setattr("fin_plugins.compat.lm_eval.installation.whole_index", lambda: shipped)
+    monkeypatch.setattr("fin_plugins.compat.lm_eval.installation.full_index", lambda: shipped)
     answer = ask(full=True)
     assert answer.pop("wrapped") in (True, False)  # as this test run was started
     assert answer == {"ours": 1, "seen": 0, "unreadable": [str(tmp_path / "broken.yaml")], "clashes": ["arc_easy"]}

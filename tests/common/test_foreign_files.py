@@ -27,7 +27,7 @@ def test_plain_files_are_read_also_through_a_link_and_with_a_byte_order_mark(tmp
         assert len(opened.read()) == len(read_bytes(file, file.stat().st_size))
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "socket", "loop", "absent", "NUL", "half a character"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "socket", "loop", "absent", "NUL", "lone surrogate"])
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.json"
     server = None
@@ -44,8 +44,8 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -
         path.symlink_to(path)
     elif kind == "NUL":
         path = tmp_path / "a\0b"
-    elif kind == "half a character":
-        path = tmp_path / "half \ud800 a name"
+    elif kind == "lone surrogate":
+        path = tmp_path / "lone \ud800 surrogate"
     try:
         with pytest.raises(UnreadableFile) as caught:
             read_json(path)
@@ -80,7 +80,7 @@ def test_a_file_without_a_size_of_its_own_is_limited_too() -> None:
 def test_deep_nesting_is_refused(tmp_path: Path, opening: str) -> None:
     file = tmp_path / "a.json"
     file.write_text(opening * 100_000, encoding="utf-8")
-    with pytest.raises(UnreadableFile, match=r"nested deeper|no JSON"):
+    with pytest.raises(UnreadableFile, match=r"nested deeper|invalid JSON"):
         read_json(file)
 
 
@@ -96,16 +96,16 @@ def test_the_depth_that_is_allowed_is_exact() -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff", b'"\xed\xa0\x80"', b"{", b"", b"[1, 2", b"9" * 5000])
-def test_what_is_no_json_is_refused(content: bytes) -> None:
-    with pytest.raises(UnreadableFile, match=r"not UTF-8|no JSON"):
+def test_invalid_json_is_refused(content: bytes) -> None:
+    with pytest.raises(UnreadableFile, match=r"not UTF-8|invalid JSON"):
         parse_json(content, "a")
 
 
-def test_half_a_character_is_refused_or_replaced() -> None:
+def test_a_lone_surrogate_is_refused_or_replaced() -> None:
     content = rb'{"\ud800": ["x\uDFFF", "\ud83d\ude00"]}'
-    with pytest.raises(UnreadableFile, match="half a character"):
+    with pytest.raises(UnreadableFile, match="surrogate"):
         parse_json(content, "a")
-    assert parse_json(content, "a", mend_halves=True) == {"\ufffd": ["x\ufffd", "😀"]}
+    assert parse_json(content, "a", replace_surrogates=True) == {"\ufffd": ["x\ufffd", "😀"]}
     assert parse_json(rb'"\ud83d\ude00"', "a") == "😀"
 
 

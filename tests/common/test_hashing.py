@@ -1,4 +1,4 @@
-"""Content hashes, and when they are remembered."""
+"""Tests of content hashes and of when they are cached."""
 
 import json
 import mmap
@@ -16,33 +16,33 @@ from fin_plugins.common.hashing import digest, hash_files, model_files
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _separate_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def _times_are_kept(folder: Path) -> None:
+def _skip_without_reliable_times(folder: Path) -> None:
     probe = folder / "probe"
     probe.write_bytes(b"x")
     if file_state(probe) is None:
         pytest.skip(
-            "the file system of the temporary folder does not keep times at every change: nothing is remembered"
+            "the file system of the temporary folder does not update times at every change: hashes are not cached"
         )
 
 
 def test_large_files_are_read_again_only_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _times_are_kept(tmp_path)
-    monkeypatch.setattr(hashing, "_SETTLED", -10.0)  # remember at once; see the next test
+    _skip_without_reliable_times(tmp_path)
+    monkeypatch.setattr(hashing, "_SETTLED", -10.0)  # cache at once; see test_a_file_just_written_is_not_cached
     file = tmp_path / "weights.bin"
     file.write_bytes(b"x" * (2 << 20))
     first = hash_files([file], tmp_path)
     reads: list[Path] = []
     original = Path.open
 
-    def noting(self: Path, *arguments: object, **more: object) -> object:
+    def recording(self: Path, *arguments: object, **more: object) -> object:
         reads.append(self)
         return original(self, *arguments, **more)
 
-    monkeypatch.setattr(Path, "open", noting)
+    monkeypatch.setattr(Path, "open", recording)
     assert hash_files([file], tmp_path) == first and file not in reads
     stat = file.stat()
     with original(file, "r+b") as stream:
@@ -56,7 +56,7 @@ def test_large_files_are_read_again_only_when_they_change(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("place", ["here", "memory"])
-def test_weights_rewritten_through_a_memory_map_are_read_again(
+def test_weights_changed_through_a_memory_map_are_read_again(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = Path("/dev/shm")
@@ -67,9 +67,9 @@ def test_weights_rewritten_through_a_memory_map_are_read_again(
         file = Path(folder) / "weights.bin"
         file.write_bytes(b"x" * (2 << 20))
         with file.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as mapped:
-            mapped[1 << 20] = 1  # from here on the page is dirty, and further writes to it change no time
+            mapped[1 << 20] = 1  # the page is dirty now: further writes do not change the times
             first = hash_files([file], Path(folder))
-            time.sleep(0.05)  # longer than the kernel's clock takes to move
+            time.sleep(0.05)  # longer than one tick of the kernel's clock
             mapped[1 << 20] = 2
             assert hash_files([file], Path(folder)) != first
             time.sleep(0.05)
@@ -77,26 +77,27 @@ def test_weights_rewritten_through_a_memory_map_are_read_again(
             assert hash_files([file], Path(folder)) == first
 
 
-def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
+def test_a_file_just_written_is_not_cached(tmp_path: Path) -> None:
     file = tmp_path / "weights.bin"
     file.write_bytes(b"x" * (2 << 20))
     hash_files([file], tmp_path)
-    assert hashing._remembered(file) is None
+    assert not list((tmp_path / "cache").rglob("*.json"))
 
 
-def test_a_damaged_memory_is_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _times_are_kept(tmp_path)
+def test_a_damaged_cache_entry_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _skip_without_reliable_times(tmp_path)
     monkeypatch.setattr(hashing, "_SETTLED", -10.0)
     file = tmp_path / "weights.bin"
     file.write_bytes(b"x" * (2 << 20))
     first = hash_files([file], tmp_path)
-    hashing._note(file).write_text("{")
+    (entry,) = (tmp_path / "cache").rglob("*.json")
+    entry.write_text("{")
     assert hash_files([file], tmp_path) == first
-    assert json.loads(hashing._note(file).read_text())["sha256"] == first["weights.bin"]
+    assert json.loads(entry.read_text())["sha256"] == first["weights.bin"]
 
 
-def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(FinError, match=r"gone: cannot be read \(No such file"):
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FinError, match=r"gone.*No such file"):
         hash_files([tmp_path / "gone"], tmp_path)
     assert model_files(tmp_path) == []
 

@@ -1,4 +1,4 @@
-"""The YAML reader: data, places, and every problem with its line."""
+"""Tests of the YAML reader: data, positions, and every problem with its line."""
 
 import os
 from pathlib import Path
@@ -22,8 +22,8 @@ more: {again: *names, "quoted key": 'x', 日本: yes, none: ~, far: 1e3, real: 0
 """
 
 
-def lines(content: bytes | str) -> list[str]:
-    """What is wrong with a file's content, a line each."""
+def problem_lines(content: bytes | str) -> list[str]:
+    """The problems of a file's content as text."""
     content = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
     try:
         return [str(problem) for problem in parse_yaml(content, "f.yaml").problems]
@@ -31,7 +31,7 @@ def lines(content: bytes | str) -> list[str]:
         return [str(problem) for problem in error.problems]
 
 
-def test_data_and_places() -> None:
+def test_data_and_positions() -> None:
     file = parse_yaml(GOOD.encode(), "f.yaml")
     assert file.problems == () and file.name == "f.yaml"
     assert file.data == {
@@ -53,7 +53,7 @@ def test_data_and_places() -> None:
     assert file.places[("lora", "names", 1)] == (8, 21) == file.places[("more", "again", 1)]
 
 
-def test_a_problem_stands_at_its_key_or_at_what_should_hold_it() -> None:
+def test_a_problem_has_the_position_of_its_key_or_parent() -> None:
     file = parse_yaml(GOOD.encode(), "f.yaml")
     assert str(file.problem(("lora", "r"), "no")) == "f.yaml:7:3 lora.r: no"
     assert str(file.problem(("lora", "gone", "deeper"), "no")) == "f.yaml:6:1 lora.gone.deeper: no"
@@ -62,7 +62,7 @@ def test_a_problem_stands_at_its_key_or_at_what_should_hold_it() -> None:
     assert str(Problem("--set a=1", 0, 0, "", "no\nmore")) == "--set a=1: no more"
 
 
-def test_merge_keys_are_filled_in_and_own_keys_win() -> None:
+def test_merge_keys_are_resolved_and_direct_keys_win() -> None:
     text = "one: &a {x: 1, y: [2]}\ntwo: &b {x: 3, z: 4}\nthree:\n  y: [5]\n  <<: [*a, *b]\n"
     file = parse_yaml(text.encode(), "f")
     assert file.data["three"] == yaml.safe_load(text)["three"] == {"x": 1, "y": [5], "z": 4}
@@ -71,15 +71,15 @@ def test_merge_keys_are_filled_in_and_own_keys_win() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wrong"),
+    ("text", "expected"),
     [
-        ("a: 1\nb: {c: 2,\n  c: 3}\na: 4\n", ["f.yaml:3:3 b.c: given twice; the first time in line 2"]),
+        ("a: 1\nb: {c: 2,\n  c: 3}\na: 4\n", ["f.yaml:3:3 b.c: duplicate key; first given in line 2"]),
         ("a: !!python/object/apply:os.system [ls]\n", ["f.yaml:1:4 a: the tag !!python/object/apply:os.system is not"]),
         ("a: [!mine x, !!binary eA==]\n", ["f.yaml:1:5 a.0: the tag !mine", "f.yaml:1:14 a.1: the tag !!binary"]),
         ("a: !!bool maybe\n", ["f.yaml:1:4 a: cannot be read as YAML's bool"]),
-        ("a: 0x" + "f" * 20, ["f.yaml:1:4 a: larger than any number"]),
+        ("a: 0x" + "f" * 20, ["f.yaml:1:4 a: number out of range"]),
         ("a: " + "9" * 5000, ["f.yaml:1:4 a: cannot be read as YAML's int"]),
-        ("off: 1\n? [x]\n: 2\n", ["f.yaml:1:1: `off` is no key", "f.yaml:2:3: this is no key"]),
+        ("off: 1\n? [x]\n: 2\n", ["f.yaml:1:1: `off` is not a valid key", "f.yaml:2:3: this is not a valid key"]),
         ("a: &a [*a]\n", ["f.yaml:1:4 a.0: contains itself"]),
         ("a: &a {<<: *a}\n", ["f.yaml:1:4 a: `<<` takes a mapping", "f.yaml:1:4 a: contains itself"]),
         ('a: "x\\0"\nb: "\\ud800"\n', ["f.yaml:1:4 a: text with a NUL", "f.yaml:2:4 b: text with a NUL"]),
@@ -91,21 +91,21 @@ def test_merge_keys_are_filled_in_and_own_keys_win() -> None:
         ("a: *gone\n", ["f.yaml:1:4: found undefined alias"]),
         ("a: b\0", ["f.yaml:1:5: the character U+0000"]),
         ("ü: 1\nb: \x07\n", ["f.yaml:2:4: the character U+0007"]),
-        ('a: "\\UFFFFFFFF"\n', ["f.yaml:1:1: no YAML"]),
+        ('a: "\\UFFFFFFFF"\n', ["f.yaml:1:1: not YAML"]),
         ("a: " + "[" * 5000, ["f.yaml:1:53: nested deeper than 50 levels"]),
         (b"a: 1\nb: \xff\n", ["f.yaml:2:4: not UTF-8"]),
         (GOOD.encode("utf-16"), ["f.yaml:1:1: not UTF-8"]),
         (b"a: " + b"x" * MAX_BYTES, ["f.yaml:1:1: larger than 1 MiB"]),
     ],
 )
-def test_what_is_wrong_and_where(text: str | bytes, wrong: list[str]) -> None:
-    found = lines(text)
-    for line in wrong:
-        assert any(each.startswith(line) for each in found), found
-    assert all("\n" not in line for line in found)
+def test_problems_and_their_positions(text: str | bytes, expected: list[str]) -> None:
+    problems = problem_lines(text)
+    for start in expected:
+        assert any(problem.startswith(start) for problem in problems), problems
+    assert all("\n" not in problem for problem in problems)
 
 
-def test_several_problems_are_told_in_the_order_of_the_file() -> None:
+def test_problems_are_sorted_by_position() -> None:
     with pytest.raises(Problems) as error:
         raise Problems(reversed(parse_yaml(b"a: !x 1\nb: !y 2\n", "f").problems))
     assert str(error.value).splitlines()[0] == "2 problems"
@@ -117,8 +117,8 @@ def test_aliases_cannot_make_a_file_large(kind: str) -> None:
     entry = {"lists": "[*a{0}, *a{0}]", "merges": "{{<<: [*a{0}, *a{0}], k{0}: 1}}", "deep": "[[[[[[[[*a{0}]]]]]]]]"}
     start = "{k: 1}" if kind == "merges" else "[1]"
     text = f"a0: &a0 {start}\n" + "".join(f"a{n + 1}: &a{n + 1} {entry[kind].format(n)}\n" for n in range(40))
-    (line,) = lines(text)
-    assert ("nested deeper than" if kind == "deep" else "aliases stand for more than 10000 values") in line
+    (line,) = problem_lines(text)
+    assert ("nested deeper than" if kind == "deep" else "aliases expand to more than 10000 values") in line
 
 
 def test_plain_long_files_are_read() -> None:
@@ -139,7 +139,7 @@ def test_reading_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+def test_a_file_without_read_permission(tmp_path: Path) -> None:
     file = tmp_path / "f.yaml"
     file.write_text("a: 1\n")
     file.chmod(0)

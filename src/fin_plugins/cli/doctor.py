@@ -79,11 +79,11 @@ def ask(full: bool) -> dict[str, Any]:
     from fin_plugins.compat.lm_eval import installation
 
     if not full:
-        installation.leave_out_package_code()
+        installation.stub_tasks_package()
     folder, overridden = task_folder(), installation.overridden_names()
     ours = installation.build_index([folder])
     read = {file for file in ours.values() if file}
-    found = installation.whole_index() if full else installation.index_without_own_files()
+    found = installation.full_index() if full else installation.external_index()
     seen = [name for name in ours if name in found and _below(found[name], folder)]
     clashes = {name for name in ours if name in found and name not in seen} | (set(overridden) & set(ours))
     return {

@@ -1,1 +1,1 @@
-"""Plumbing of no domain: files, hashes, YAML into pydantic models, formatting, errors."""
+"""Domain-free building blocks: atomic files, hashes, YAML into pydantic models, progress, formatting, errors."""

@@ -1,8 +1,8 @@
-"""Atomic writes: what stands under a final name is whole, and what a killed run left is recognised and removed.
+"""Atomic writes of files and folders, and removal of what killed runs left unfinished.
 
-A file or folder is written under a temporary name beside its place and renamed. It is locked until then, and the kernel
-frees the lock of a process that dies: an unfinished file without a lock is nobody's, and one with a lock is never
-touched, however old it is.
+A file or folder is written under a temporary name next to its final path, then renamed. Until then it is locked. The
+kernel releases the lock of a process that dies, so an unfinished file without a lock can be removed, and one with a
+lock is never touched, however old it is.
 """
 
 import os
@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from fin_plugins.common.file_lock import exclusive_file, lock_descriptor
-from fin_plugins.common.permissions import apply_umask
 
 _UNFINISHED_FILE = re.compile(r"\..+\.[0-9a-f]{12,32}\.part", re.DOTALL)
 _UNFINISHED_FOLDER = ".writing"
@@ -22,14 +21,14 @@ _REPLACED_FOLDER = ".old"
 
 
 def write_file(file: Path, content: bytes | str | Callable[[Path], object]) -> None:
-    """Write a file whole or not at all; its folder is made.
+    """Write a file atomically; create its folder if needed.
 
     Args:
         file: the file.
-        content: bytes, text (for UTF-8), or what writes them to the path that it is given.
+        content: bytes, text (written as UTF-8), or a function that writes to the path passed to it.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_file(file) as part:
@@ -41,13 +40,13 @@ def write_file(file: Path, content: bytes | str | Callable[[Path], object]) -> N
 
 @contextmanager
 def unfinished_file(file: Path) -> Iterator[Path]:
-    """A new empty file beside `file`, which it replaces at the end; where the block raises, it is removed.
+    """Yield a new empty file that replaces `file` when the block ends, or is removed if the block raises.
 
     Yields:
-        Its path, to be opened and written.
+        Path to open and write.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     while True:
         part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:12]}.part")
@@ -55,7 +54,9 @@ def unfinished_file(file: Path) -> Iterator[Path]:
             try:
                 with suppress(OSError):  # a file system without locks
                     lock_descriptor(stream.fileno())
-                if os.fstat(stream.fileno()).st_nlink:  # or it was taken for a leftover before it was locked
+                if os.fstat(
+                    stream.fileno()
+                ).st_nlink:  # otherwise another process removed it as a leftover before it was locked
                     yield part
                     os.fsync(stream.fileno())
                     part.replace(file)
@@ -66,7 +67,7 @@ def unfinished_file(file: Path) -> Iterator[Path]:
 
 
 def remove_unfinished_files(folder: Path) -> None:
-    """Remove the unfinished files that killed runs left in a folder; those of a run that goes on stay."""
+    """Remove unfinished files of killed runs from a folder; keep those of running processes."""
     for part in folder.glob(".*.part"):
         if not _UNFINISHED_FILE.fullmatch(part.name) or not part.is_file():
             continue
@@ -77,16 +78,16 @@ def remove_unfinished_files(folder: Path) -> None:
 
 @contextmanager
 def unfinished_folder(folder: Path) -> Iterator[Path]:
-    """A new empty folder beside `folder`, which it replaces at the end; where the block raises, it is removed.
+    """Yield a new empty folder that replaces `folder` when the block ends, or is removed if the block raises.
 
-    What a killed run left of it is removed first. The old folder, if any, goes when the new one is there.
+    Leftovers of a killed run are removed first. An old folder is removed after the new one is in place.
 
     Yields:
-        Its path. Permissions of what is written there are set by the umask at the end.
+        Path of the new folder. At the end its files get permissions according to the umask.
 
     Raises:
-        Locked: another process writes it.
-        OSError: it cannot be written.
+        Locked: another process is writing the folder.
+        OSError: the folder cannot be written.
     """
     unfinished = unfinished_path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -102,19 +103,19 @@ def unfinished_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_unfinished_folders(parent: Path, record: str) -> None:
-    """Remove what killed runs left of the folders in `parent`, and put back what they were about to replace.
+    """Remove unfinished folders of killed runs from `parent`, and restore folders they were about to replace.
 
-    What another process is writing there stays.
+    Folders that another process is writing are kept.
 
     Args:
-        parent: the folder that they lie in.
-        record: a file that stands in each whole folder of the kind.
+        parent: the folder to clean up.
+        record: name of a file that every complete folder of this kind contains.
     """
     for lock in sorted(parent.glob(".*.lock")):
         folder = parent / lock.name.removeprefix(".").removesuffix(".lock")
         unfinished, old = unfinished_path(folder), _replaced_path(folder)
         if not (unfinished.is_dir() or (old.is_dir() and (folder / record).is_file())):
-            continue  # a lock of something else
+            continue  # the lock belongs to something else
         with suppress(OSError), exclusive_path(folder):
             if old.is_dir() and not folder.exists():
                 old.replace(folder)
@@ -123,30 +124,45 @@ def remove_unfinished_folders(parent: Path, record: str) -> None:
 
 
 def remove_scratch_folders(parent: Path, prefix: str) -> None:
-    """Remove the folders of a prefix whose `exclusive_path` no process holds."""
+    """Remove folders with this prefix whose `exclusive_path` lock no process holds."""
     for left in sorted(parent.glob(f"{prefix}*")):
         with suppress(OSError), exclusive_path(left):
             shutil.rmtree(left, ignore_errors=True)
 
 
 def exclusive_path(path: Path) -> AbstractContextManager[None]:
-    """Hold the lock of a path that is or will be a folder: a hidden file beside it, removed at the end.
+    """Hold the lock of a path that is or will be a folder: a hidden file next to it, removed at the end.
 
     Raises:
         Locked: another process holds it.
-        OSError: the lock's file cannot be written.
+        OSError: the lock file cannot be written.
     """
     name = path.name.removeprefix(".").removesuffix(_UNFINISHED_FOLDER)
     return exclusive_file(path.with_name(f".{name}.lock"))
 
 
 def unfinished_path(folder: Path) -> Path:
-    """Where a folder is written before it takes its place."""
+    """Temporary path under which a folder is written."""
     return folder.with_name(f".{folder.name}{_UNFINISHED_FOLDER}")
 
 
+def apply_umask(folder: Path) -> None:
+    """Give the files of a folder the permissions of newly created files: safetensors writes files only we can read.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    probe = folder / ".mode"
+    probe.touch()  # the umask itself can only be read by changing it
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(mode)
+
+
 def _replaced_path(folder: Path) -> Path:
-    """Where the folder that is replaced stands for a moment."""
+    """Temporary path of the folder being replaced."""
     return folder.with_name(f".{folder.name}{_REPLACED_FOLDER}")
 
 

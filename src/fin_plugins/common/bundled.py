@@ -1,4 +1,4 @@
-"""YAML files that come with the package: found by name, listed, copied out to edit."""
+"""Configuration files that ship with the package: find by name, list, copy to edit."""
 
 import json
 import shutil
@@ -11,42 +11,42 @@ from fin_plugins.common.locations import experiment_folder, merge_folder, traini
 from fin_plugins.common.validation import did_you_mean
 
 FOR_EDITORS = "# yaml-language-server:"
-"""How a line begins that is for editors only."""
+"""Start of a comment that only editors read."""
 
 
 @dataclass(frozen=True)
 class BundledConfigs:
-    """The files of one kind.
+    """Bundled files of one kind.
 
     Attributes:
-        kind: what such a file is called, as `recipe`.
-        folder: gives the folder they lie in.
+        kind: noun for such a file, for example `recipe`.
+        folder: returns the folder of the files.
     """
 
     kind: str
     folder: Callable[[], Path]
 
     def files(self) -> dict[str, Path]:
-        """The files by name."""
+        """Files by name."""
         return {config_name(file): file for file in sorted(self.folder().glob("*.yaml"))}
 
     def descriptions(self) -> dict[str, str]:
-        """The first comment of each file, by name."""
+        """Descriptions by name: the first comment of each file."""
         return {name: about(file) for name, file in self.files().items()}
 
     def listing(self, as_json: bool) -> str:
-        """The same as text: a line each, or JSON."""
-        about_each = self.descriptions()
+        """Names and descriptions as text, one per line, or as JSON."""
+        descriptions = self.descriptions()
         if as_json:
-            return json.dumps(about_each, indent=1, ensure_ascii=False)
-        width = max(map(len, about_each), default=0)
-        return "\n".join(f"{name:<{width}}  {line}" for name, line in about_each.items())
+            return json.dumps(descriptions, indent=1, ensure_ascii=False)
+        width = max(map(len, descriptions), default=0)
+        return "\n".join(f"{name:<{width}}  {line}" for name, line in descriptions.items())
 
     def find(self, name_or_path: str) -> Path:
-        """The file that is meant: one at this path, or else the shipped one of this name.
+        """The file at this path if there is one, else the bundled file of this name.
 
         Raises:
-            FinError: there is neither.
+            FinError: neither exists.
         """
         files = self.files()
         if is_file(name_or_path):
@@ -58,14 +58,14 @@ class BundledConfigs:
         raise FinError(f"{name_or_path}: {state}{near}; shipped are {', '.join(files)}")
 
     def copy(self, name_or_path: str, to: str) -> Path:
-        """Write a file out to edit, unchanged.
+        """Copy a bundled file unchanged, for editing.
 
         Args:
-            name_or_path: the shipped file's name.
-            to: the new file, or a folder for it; empty for the working folder.
+            name_or_path: name of the bundled file.
+            to: the new file, or its folder; empty: the working folder.
 
         Raises:
-            FinError: there is no such file, the new one is there already, or it cannot be written.
+            FinError: the source does not exist, the target exists, or the target cannot be written.
         """
         source = self.find(name_or_path)
         target = Path(to) / source.name if not to or is_folder(to) else Path(to)
@@ -73,25 +73,27 @@ class BundledConfigs:
             with source.open("rb") as read, target.open("xb") as written:
                 shutil.copyfileobj(read, written)
         except FileExistsError as error:
-            raise FinError(f"{target}: is there already, and is left alone: name another file, --copy FILE") from error
+            raise FinError(
+                f"{target}: already exists and was not changed: choose another file with --copy FILE"
+            ) from error
         except OSError as error:
             raise FinError(f"{target}: cannot be written ({error.strerror})") from error
         return target
 
 
 def config_name(file: Path) -> str:
-    """A file's name without its ending; `Path.stem` would cut `paper_2411.02476` short."""
+    """A file's name without `.yaml`; `Path.stem` would truncate `paper_2411.02476`."""
     return file.name.removesuffix(".yaml").removesuffix(".yml")
 
 
 def about(file: Path) -> str:
-    """What a file says of itself: its first comment that is not for editors."""
+    """Description of a file: its first comment that is not for editors."""
     with file.open(encoding="utf-8") as lines:
         return next((line.lstrip("# ").strip() for line in lines if not line.startswith(FOR_EDITORS)), "")
 
 
 def is_file(text: str) -> bool:
-    """Whether the text names a file; False, too, for what no file can be named."""
+    """Whether the text is the path of a file; False if it cannot be a path at all."""
     try:
         return Path(text).is_file()
     except (OSError, ValueError):
@@ -99,7 +101,7 @@ def is_file(text: str) -> bool:
 
 
 def is_folder(text: str) -> bool:
-    """Whether the text names a folder; False, too, for what none can be named."""
+    """Whether the text is the path of a folder; False if it cannot be a path at all."""
     try:
         return Path(text).is_dir()
     except (OSError, ValueError):

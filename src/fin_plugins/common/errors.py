@@ -1,23 +1,23 @@
-"""The one error type whose message is written for the person at the terminal."""
+"""The error whose message is shown to the user as it is, and helpers for other errors' messages."""
 
 import sys
 from types import TracebackType
 
 
 class FinError(Exception):
-    """Something the user can mend; the message is one line that names the file or setting and says what to do."""
+    """An error the user can fix. Its message names the file or setting, what is wrong and what to do."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message; its class where it has none."""
+    """The first line of an error's message, or its class name if the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def show_in_one_line() -> None:
-    """Make an uncaught `FinError` print its message instead of a stack trace; other errors stay as they are.
+    """Make an uncaught `FinError` print only its message. Other errors keep their stack trace.
 
-    Task files are loaded deep inside lm-eval, whose command line has no error handling of its own: without this
-    the reader of "data not fetched yet" gets forty lines of stack first. The exit status stays 1.
+    lm-eval's command line catches nothing, so an error raised while it loads a task file would show forty lines of
+    stack trace. The exit status stays 1.
     """
     previous = sys.excepthook
 

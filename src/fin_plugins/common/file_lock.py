@@ -1,4 +1,4 @@
-"""Locks that the kernel frees: whatever happened to the holder, nothing is left to be cleared away."""
+"""File locks that the kernel releases when the holder dies, so no stale lock ever needs removing."""
 
 import fcntl
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 from fin_plugins.common.errors import FinError
 
 FILE = ".lock"
-"""The file that `exclusive` locks, in the folder that it is about."""
-_EVERY = 0.2  # seconds between two looks at a lock that another holds
+"""Name of the file that `exclusive` locks within its folder."""
+_POLL_INTERVAL = 0.2  # seconds
 
 
 class Locked(OSError):
@@ -20,10 +20,10 @@ class Locked(OSError):
 
 
 def lock_descriptor(descriptor: int) -> bool:
-    """Lock an open file without waiting, until it is closed; returns whether nobody else holds it.
+    """Try to lock an open file until it is closed. Returns whether the lock was free.
 
     Raises:
-        OSError: the file system has no locks.
+        OSError: the file system does not support locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -33,14 +33,14 @@ def lock_descriptor(descriptor: int) -> bool:
 
 
 def try_lock(file: Path) -> int | None:
-    """Lock a file, which is made where it is not there.
+    """Try to lock a file, which is created if needed.
 
     Returns:
-        A descriptor: the lock holds as long as any process, a child that inherits it included, has it open. None where
-        another holds it.
+        A descriptor, or None if another process holds the lock. The lock lasts as long as any process has the
+        descriptor open, including children that inherit it.
 
     Raises:
-        OSError: the file cannot be made or opened.
+        OSError: the file cannot be created or opened.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -50,14 +50,14 @@ def try_lock(file: Path) -> int | None:
             return None
         if _is_at(descriptor, file):
             return descriptor
-        os.close(descriptor)  # the holder before removed the file between the two calls
+        os.close(descriptor)  # the previous holder removed the file between the two calls
 
 
 @contextmanager
 def blocking(file: Path) -> Iterator[int]:
-    """Hold a lock, however long another holds it before; yields the descriptor."""
+    """Hold a lock, waiting for it as long as necessary; yields the descriptor."""
     while (descriptor := try_lock(file)) is None:
-        time.sleep(_EVERY)
+        time.sleep(_POLL_INTERVAL)
     try:
         yield descriptor
     finally:
@@ -66,11 +66,11 @@ def blocking(file: Path) -> Iterator[int]:
 
 @contextmanager
 def exclusive_file(file: Path) -> Iterator[None]:
-    """Hold a lock without waiting for it; the lock's file is removed at the end.
+    """Hold a lock without waiting for it; the lock file is removed at the end.
 
     Raises:
         Locked: another process holds it.
-        OSError: the file cannot be made or opened.
+        OSError: the file cannot be created or opened.
     """
     descriptor = try_lock(file)
     if descriptor is None:
@@ -79,34 +79,36 @@ def exclusive_file(file: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            file.unlink()  # while it is held: a waiting process sees that the file is gone
+            file.unlink()  # while still locked, so that a waiting process notices
         os.close(descriptor)
 
 
 @contextmanager
 def exclusive(folder: Path, command: str) -> Iterator[None]:
-    """Be the only one at work in a folder; the lock's file is removed at the end.
+    """Hold the lock of a folder that only one command may work in; the lock file is removed at the end.
 
     Args:
-        folder: made where it is not there.
-        command: that works there, as in `fin train`, for the message to another one.
+        folder: created if needed.
+        command: name of the command, for example `fin train`, for the error another process gets.
 
     Raises:
-        FinError: another one is at work there, or the folder cannot be written.
+        FinError: another process works in the folder, or the folder cannot be written.
     """
     file = folder / FILE
     try:
         descriptor = try_lock(file)
     except OSError as error:
-        raise FinError(f"{folder}: cannot be written ({error.strerror}): name another folder, --out DIR") from error
+        raise FinError(
+            f"{folder}: cannot be written ({error.strerror}): choose another folder with --out DIR"
+        ) from error
     if descriptor is None:
         raise FinError(
-            f"{folder}: another `{command}` works there ({_holder(file)}): wait for it, or name another folder, "
-            "--out DIR"
+            f"{folder}: another `{command}` is running here ({_holder(file)}): wait for it, or choose another folder "
+            "with --out DIR"
         )
     try:
         os.truncate(descriptor, 0)
-        with suppress(OSError):  # on a full disk the lock holds without its note
+        with suppress(OSError):  # the lock works even if a full disk leaves the file empty
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
     finally:
@@ -117,13 +119,13 @@ def exclusive(folder: Path, command: str) -> Iterator[None]:
 
 def _holder(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8") or "a moment old"
+        return file.read_text(encoding="utf-8") or "just started"
     except OSError:
-        return "about to end"
+        return "just ended"
 
 
 def _is_at(descriptor: int, file: Path) -> bool:
-    """Whether the open file is still the one of that name."""
+    """Whether the open file is still the one at this path."""
     try:
         return os.path.samestat(os.fstat(descriptor), file.stat())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Files that somebody else wrote: regular files only, of limited size, JSON of limited depth, one error for all of it.
+"""Safe reading of untrusted files: regular files only, limited size, limited JSON depth, a single error class.
 
-A name in a folder may lead to a pipe that nobody writes to, to a device without end, to itself, or to a gigabyte. The
-file is opened first, without waiting, and it is the open file that is looked at: nothing can be exchanged in between.
+A path may lead to a pipe without a writer, an endless device, a link loop or a gigabyte of data. The file is opened
+first, without blocking, and the checks look at the open file, so that it cannot be exchanged in between.
 """
 
 import json
@@ -13,29 +13,29 @@ from typing import Any, BinaryIO
 from fin_plugins.common.errors import FinError
 
 MAX_BYTES = 16 << 20
-"""Ample for a configuration of a model or an adapter."""
+"""Default size limit, ample for the configuration of a model or adapter."""
 MAX_DEPTH = 100
 
 
 class UnreadableFile(FinError):
-    """A file cannot be used; the message is its name and the reason.
+    """A file cannot be used; the message is its path and the reason.
 
     Attributes:
-        path: of the file.
-        reason: what is wrong, without the file's name.
+        path: the file.
+        reason: what is wrong, without the path.
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:
-        """Take the file and the reason."""
+        """Build the message from path and reason."""
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = Path(path), reason
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file, or a link to one, for reading bytes; never waits for a pipe or a device.
+    """Open a regular file, or a link to one, for reading bytes; never blocks on a pipe or device.
 
     Raises:
-        UnreadableFile: there is none, it cannot be opened, or it is no regular file.
+        UnreadableFile: it does not exist, cannot be opened, or is not a regular file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -57,10 +57,10 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
     Args:
         path: the file.
-        limit: bytes that it may have at most; no more than that and one is ever read.
+        limit: maximum size in bytes; never more than one byte beyond it is read.
 
     Raises:
-        UnreadableFile: it cannot be read, is no regular file, or is larger.
+        UnreadableFile: it cannot be read, is not a regular file, or is larger than the limit.
     """
     with open_file(path) as file:
         try:
@@ -68,49 +68,49 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
         except OSError as error:
             raise UnreadableFile(path, f"cannot be read ({error.strerror})") from error
         if os.fstat(file.fileno()).st_size > limit or len(content) > limit:
-            raise UnreadableFile(path, f"larger than {_size(limit)}, the most that is read of such a file")
+            raise UnreadableFile(path, f"larger than {_size(limit)}, the limit for such files")
     return content
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """The text of a regular file in UTF-8, with or without its mark; line ends stay as they are.
+    """The text of a regular UTF-8 file, with or without byte order mark; line ends are kept.
 
     Args:
         path: the file.
-        limit: bytes that it may have at most.
+        limit: maximum size in bytes.
 
     Raises:
-        UnreadableFile: it cannot be read, is no regular file, is larger, or is not UTF-8.
+        UnreadableFile: it cannot be read, is not a regular file, exceeds the limit, or is not UTF-8.
     """
     return _decoded(read_bytes(path, limit), path)
 
 
-def read_json(path: Path, limit: int = MAX_BYTES, *, depth: int = MAX_DEPTH, mend_halves: bool = False) -> Any:
+def read_json(path: Path, limit: int = MAX_BYTES, *, depth: int = MAX_DEPTH, replace_surrogates: bool = False) -> Any:
     """The JSON value in a regular file.
 
     Args:
         path: the file.
-        limit: bytes that it may have at most.
-        depth: levels of lists and mappings that it may have at most.
-        mend_halves: whether half a surrogate pair (the escape for U+D800 alone) is replaced by U+FFFD, not refused.
+        limit: maximum size in bytes.
+        depth: maximum nesting of lists and mappings.
+        replace_surrogates: replace lone surrogates by U+FFFD instead of refusing them.
 
     Raises:
-        UnreadableFile: it cannot be read, is no regular file, is larger or deeper, or is no JSON.
+        UnreadableFile: it cannot be read, is not a regular file, exceeds a limit, or is invalid JSON.
     """
-    return parse_json(read_bytes(path, limit), path, depth=depth, mend_halves=mend_halves)
+    return parse_json(read_bytes(path, limit), path, depth=depth, replace_surrogates=replace_surrogates)
 
 
-def parse_json(content: bytes, path: Path | str, *, depth: int = MAX_DEPTH, mend_halves: bool = False) -> Any:
-    """The JSON value in bytes, as in a line of a file.
+def parse_json(content: bytes, path: Path | str, *, depth: int = MAX_DEPTH, replace_surrogates: bool = False) -> Any:
+    """The JSON value in bytes, for example one line of a file.
 
     Args:
         content: UTF-8.
-        path: what errors call it.
-        depth: levels of lists and mappings that it may have at most.
-        mend_halves: as for `read_json`.
+        path: source of the bytes, for errors.
+        depth: maximum nesting of lists and mappings.
+        replace_surrogates: as for `read_json`.
 
     Raises:
-        UnreadableFile: it is no JSON, not UTF-8, or deeper.
+        UnreadableFile: it is invalid JSON, not UTF-8, or too deeply nested.
     """
     text = _decoded(content, path)
     too_deep = UnreadableFile(path, f"nested deeper than {depth} levels")
@@ -119,16 +119,16 @@ def parse_json(content: bytes, path: Path | str, *, depth: int = MAX_DEPTH, mend
     except RecursionError:
         raise too_deep from None
     except ValueError as error:
-        raise UnreadableFile(path, f"no JSON ({error})") from error
-    if text.count("[") + text.count("{") > depth and _deeper(value, depth):
+        raise UnreadableFile(path, f"invalid JSON ({error})") from error
+    if text.count("[") + text.count("{") > depth and _exceeds_depth(value, depth):
         raise too_deep
     if "\\ud" in text.lower():
-        return _without_halves(value, path, mend_halves)
+        return _without_surrogates(value, path, replace_surrogates)
     return value
 
 
 def get_in(data: Any, *key: str | int) -> Any:
-    """The value under a path of keys; None where something on the way is missing or is no mapping."""
+    """The value at a path of keys; None if a key is missing or its parent is not a mapping."""
     for part in key:
         data = data.get(part) if isinstance(data, dict) else None
     return data
@@ -141,26 +141,29 @@ def _decoded(content: bytes, path: Path | str) -> str:
         raise UnreadableFile(path, f"not UTF-8 (byte {error.start + 1:,})") from error
 
 
-def _deeper(value: Any, depth: int) -> bool:
-    """Whether a value has more levels, counted level by level: nothing here calls itself."""
+def _exceeds_depth(value: Any, depth: int) -> bool:
+    """Whether a value is nested deeper, counted level by level (without recursion)."""
     level = [value] if isinstance(value, dict | list) else []
     while level and depth >= 0:
-        below = (one.values() if isinstance(one, dict) else one for one in level)
+        below = (node.values() if isinstance(node, dict) else node for node in level)
         level = [child for children in below for child in children if isinstance(child, dict | list)]
         depth -= 1
     return depth < 0
 
 
-def _without_halves(value: Any, path: Path | str, mend: bool) -> Any:
+def _without_surrogates(value: Any, path: Path | str, replace: bool) -> Any:
     if isinstance(value, str):
-        whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        if whole != value and not mend:
-            raise UnreadableFile(path, "half a character (an escape such as \\ud800 alone)")
-        return whole
+        text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if text != value and not replace:
+            raise UnreadableFile(path, "lone surrogate (an escape such as \\ud800 alone)")
+        return text
     if isinstance(value, list):
-        return [_without_halves(one, path, mend) for one in value]
+        return [_without_surrogates(item, path, replace) for item in value]
     if isinstance(value, dict):
-        return {_without_halves(name, path, mend): _without_halves(one, path, mend) for name, one in value.items()}
+        return {
+            _without_surrogates(key, path, replace): _without_surrogates(item, path, replace)
+            for key, item in value.items()
+        }
     return value
 
 

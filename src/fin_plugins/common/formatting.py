@@ -1,8 +1,8 @@
-"""Durations and sizes in words."""
+"""Durations and file sizes as short text."""
 
 
 def duration(seconds: float) -> str:
-    """A time in words, as exact as one needs it: `4.5 s`, `45 s`, `6 min`, `2 h 5 min`."""
+    """A duration, rounded to what a reader needs: `4.5 s`, `45 s`, `6 min`, `2 h 5 min`."""
     if seconds < 90:
         return f"{round(seconds, 1 if seconds < 10 else 0):g} s"
     minutes = round(seconds / 60)
@@ -10,10 +10,10 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int, decimals: int = 0) -> str:
-    """Bytes in words, decimal units: `12 MB`, `1.3 GB`.
+    """A size in decimal units: `12 MB`, `1.3 GB`.
 
     Args:
-        count: bytes.
-        decimals: digits after the point of megabytes; gigabytes always have one.
+        count: number of bytes.
+        decimals: decimal places of megabytes; gigabytes always have one.
     """
     return f"{count / 1e6:.{decimals}f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -1,7 +1,7 @@
-"""Content hashes of files and folders. Large files are read once and remembered until they change.
+"""Content hashes of files and folders. Hashes of large files are cached until the file changes.
 
-What is remembered is used only while size, times and inode of the file are the same, on file systems that set the times
-at every change (`file_state`); on others, files are read every time.
+A cached hash is used only while size, times and inode of the file are unchanged, on file systems that update the times
+at every change (see `file_state`). On other file systems, files are read every time.
 """
 
 import hashlib
@@ -21,91 +21,103 @@ from fin_plugins.common.console import say
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.file_state import file_state
 
-_SMALL = 1 << 20  # bytes; a smaller file is read each time: cheaper than remembering it
-_WORTH_A_LINE = 1 << 30  # bytes; reading as much takes seconds
-_SCHEMA = 2  # of what is remembered
-_SETTLED = 2.0  # seconds; a file younger than this may change again without a change of its times
-# What lies in a model's folder and is no part of the model: a README may change, weights may not.
-_NO_PART = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".log", ".lock", ".h5", ".msgpack", ".onnx"})
-_LEFT_BY_TRAINING = ("LICENSE", "NOTICE", "USE_POLICY", "events.out", "optimizer", "rng_state", "scaler", "scheduler")
-_LEFT_BY_TRAINING_TOO = frozenset({"trainer_state.json", "training_args.bin", "train_rows.txt"})
+_SMALL = 1 << 20  # bytes; reading a smaller file is cheaper than caching its hash
+_SLOW = 1 << 30  # bytes; reading this much takes seconds
+_CACHE_VERSION = 2  # version of the cache format
+_SETTLED = 2.0  # seconds; a younger file may change again within the resolution of its times
+# Files in a model's folder that do not affect the model.
+_IRRELEVANT_SUFFIXES = frozenset(
+    {".md", ".png", ".jpg", ".jpeg", ".gif", ".pdf", ".log", ".lock", ".h5", ".msgpack", ".onnx"}
+)
+_IRRELEVANT_PREFIXES = (
+    "LICENSE",
+    "NOTICE",
+    "USE_POLICY",
+    "events.out",
+    "optimizer",
+    "rng_state",
+    "scaler",
+    "scheduler",
+)
+_TRAINING_FILES = frozenset({"trainer_state.json", "training_args.bin", "train_rows.txt"})
 
 
 def digest(value: Any) -> str:
-    """The sha256 of a JSON value, whatever the order of its keys; what is not JSON counts by its `repr`."""
+    """SHA-256 of a JSON value, independent of key order; values that are not JSON enter by their `repr`."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=repr)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that are part of the model: weights, configuration, tokenizer, code.
+    """Files in a model's folder that affect the model: weights, configuration, tokenizer, code.
 
-    Shards that an index of weights names count wherever they lie.
+    Shards named by a weight index are included wherever they are.
     """
-    found = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")]
-    parts = {file for file in found if _is_part(file)}
+    candidates = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")]
+    parts = {file for file in candidates if _affects_model(file)}
     for index in folder.glob("*.index*.json"):  # `model.safetensors.index.json`, or with a variant before `.json`
         parts.update(shard for name in _shards(index) if (shard := folder / name).is_file())
     return sorted(parts)
 
 
 def hash_files(files: Iterable[Path], folder: Path) -> dict[str, str]:
-    """The sha256 of each file, under its name relative to `folder`.
+    """SHA-256 of each file, by path relative to `folder`.
 
     Raises:
         FinError: a file cannot be read.
     """
-    listed = list(files)
-    unread = [file for file in listed if _size(file) >= _SMALL and _remembered(file) is None]
-    if (size := sum(map(_size, unread))) >= _WORTH_A_LINE:
-        kept = "remembered until a file changes" if _state(unread[0]) else "each time: its file system can hide changes"
-        say(f"hashing {size / 1e9:.1f} GB of {folder} ({kept})")
+    paths = list(files)
+    uncached = [file for file in paths if _size(file) >= _SMALL and _cached_hash(file) is None]
+    if (size := sum(map(_size, uncached))) >= _SLOW:
+        frequency = (
+            "once, until a file changes" if _state(uncached[0]) else "each time: its file system can hide changes"
+        )
+        say(f"hashing {size / 1e9:.1f} GB of {folder} ({frequency})")
     with ThreadPoolExecutor(max_workers=4) as pool:
-        hashes = pool.map(_hash, listed)
-        return {os.path.relpath(file, folder): sha for file, sha in zip(listed, hashes, strict=True)}
+        hashes = pool.map(_hash, paths)
+        return {os.path.relpath(file, folder): sha for file, sha in zip(paths, hashes, strict=True)}
 
 
 def _shards(index: Path) -> set[str]:
-    """The files that an index of weights names; none where it is no such index."""
+    """File names in a weight index; empty if the file is not a weight index."""
     try:
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return {name for name in named if isinstance(name, str)}
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return {name for name in names if isinstance(name, str)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return set()  # the engine will say so
+        return set()  # the engine reports it
 
 
-def _is_part(file: Path) -> bool:
+def _affects_model(file: Path) -> bool:
     name = file.name
-    if name.startswith(".") or name in _LEFT_BY_TRAINING_TOO or file.suffix.lower() in _NO_PART:
+    if name.startswith(".") or name in _TRAINING_FILES or file.suffix.lower() in _IRRELEVANT_SUFFIXES:
         return False
-    return not name.startswith(_LEFT_BY_TRAINING) and file.is_file()
+    return not name.startswith(_IRRELEVANT_PREFIXES) and file.is_file()
 
 
 def _size(file: Path) -> int:
     try:
         return file.stat().st_size
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise _uncachedable(file, error) from error
 
 
 def _hash(file: Path) -> str:
-    known = _remembered(file)
-    if known is not None:
-        return known
+    if (cached := _cached_hash(file)) is not None:
+        return cached
     state = _state(file)
     try:
         with file.open("rb") as stream:
             sha = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise _uncachedable(file, error) from error
     if state and state["size"] >= _SMALL and _state(file) == state:
-        _remember(file, state, sha)
+        _cache_hash(file, state, sha)
     return sha
 
 
-def _unreadable(file: Path, error: OSError) -> FinError:
+def _uncachedable(file: Path, error: OSError) -> FinError:
     return FinError(
-        f"{file}: cannot be read ({error.strerror or error}): a model's files must all be there to be told apart"
+        f"{file}: cannot be read ({error.strerror or error}): all files of a model are needed to identify it"
     )
 
 
@@ -113,28 +125,27 @@ def _state(file: Path) -> dict[str, int] | None:
     try:
         return file_state(file)
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise _uncachedable(file, error) from error
 
 
-def _note(file: Path) -> Path:
+def _cache_file(file: Path) -> Path:
     name = hashlib.sha256(str(file.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     return Path(user_cache_dir("fin-plugins")) / "hashes" / f"{name}.json"
 
 
-def _remembered(file: Path) -> str | None:
+def _cached_hash(file: Path) -> str | None:
     try:
-        note = json.loads(_note(file).read_text(encoding="utf-8"))
-        if note["schema"] != _SCHEMA or not (state := file_state(file)):
+        entry = json.loads(_cache_file(file).read_text(encoding="utf-8"))
+        if entry["schema"] != _CACHE_VERSION or not (state := file_state(file)):
             return None
-        return str(note["sha256"]) if note["state"] == state else None
+        return str(entry["sha256"]) if entry["state"] == state else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _remember(file: Path, state: dict[str, int], sha: str) -> None:
+def _cache_hash(file: Path, state: dict[str, int], sha: str) -> None:
     if time.time() - max(state["mtime"], state["ctime"]) / 1e9 < _SETTLED:
         return
-    note = _note(file)
-    record = {"schema": _SCHEMA, "file": str(file), "state": state, "sha256": sha}
-    with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        write_file(note, json.dumps(record))
+    record = {"schema": _CACHE_VERSION, "file": str(file), "state": state, "sha256": sha}
+    with suppress(OSError):  # an unwritable cache only costs time
+        write_file(_cache_file(file), json.dumps(record))

@@ -1,4 +1,4 @@
-"""Loggers of other libraries."""
+"""Log levels of other libraries."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silence_loggers(*loggers: str) -> Iterator[None]:
-    """Let these loggers pass on errors only, until the block ends."""
+    """Raise the level of these loggers to ERROR within the block."""
     before = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:
         logging.getLogger(name).setLevel(logging.ERROR)

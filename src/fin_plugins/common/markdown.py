@@ -1,4 +1,4 @@
-"""Text of others (names, licences, paths) as Markdown that shows it as it is: no markup, no HTML, no line breaks."""
+"""Markdown from untrusted text (names, licences, paths), escaped: no markup, HTML or line break gets through."""
 
 import html
 import re
@@ -8,36 +8,36 @@ from typing import Any
 _MARKUP = re.compile(r"([\\`*_\[\]|~#!$])")
 
 
-def line(value: Any) -> str:
-    """The value as text on one line: white space and control characters become single spaces."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
+def single_line(value: Any) -> str:
+    """The value as one line of text: runs of white space and control characters become single spaces."""
+    return " ".join("".join(character if character.isprintable() else " " for character in str(value)).split())
 
 
-def words(value: Any) -> str:
-    """The value as plain words within a sentence or a cell of a table."""
-    return _MARKUP.sub(r"\\\1", html.escape(line(value), quote=False))
+def escape(value: Any) -> str:
+    """The value as escaped plain text, for a sentence or a table cell."""
+    return _MARKUP.sub(r"\\\1", html.escape(single_line(value), quote=False))
 
 
-def code(value: Any) -> str:
-    """The value as inline code within a cell of a table or a sentence; nothing in it can end the code early."""
-    text = line(value) or " "
+def inline_code(value: Any) -> str:
+    """The value as inline code; nothing in it can end the code early."""
+    text = single_line(value) or " "
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def cell(value: Any) -> str:
-    """As `code`, in a cell of a table, where a bar would end the cell even within code."""
-    return code(value).replace("|", r"\|")
+def table_cell(value: Any) -> str:
+    """The value as inline code in a table cell, where an unescaped bar would end the cell."""
+    return inline_code(value).replace("|", r"\|")
 
 
-def figure(value: float | None, digits: int = 4) -> str:
-    """A measured number; a dash where there is none or where it is not a number."""
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with fixed decimal places; a dash for None and NaN."""
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
-    """A Markdown table. Header and cells must be Markdown already: see `cell` and `words`.
+    """A Markdown table. Header and cells must be Markdown already: see `table_cell` and `escape`.
 
     Args:
         header: one per column.

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from fin_plugins.common.markdown import cell, code, figure, words
+from fin_plugins.common.markdown import escape, inline_code, number, table_cell
 
 FILE = "README.md"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -34,7 +34,13 @@ def render_markdown(template: Path, filters: Mapping[str, Callable[..., str]] | 
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701
     )
-    environment.filters |= {"words": words, "code": code, "cell": cell, "figure": figure, **(filters or {})}
+    environment.filters |= {
+        "words": escape,
+        "code": inline_code,
+        "cell": table_cell,
+        "figure": number,
+        **(filters or {}),
+    }
     return environment.from_string(template.read_text(encoding="utf-8")).render(**context).rstrip() + "\n"
 
 

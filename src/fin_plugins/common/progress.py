@@ -78,15 +78,15 @@ class Counter:
         if now - self._last_line < self._interval or finished:
             return
         self._last_line = now
-        if self._unit == BYTES:
-            words, unit = (lambda count: size(int(count))), ""
-        else:
-            words, unit = (lambda count: str(int(count))), f" {self._unit}"
-        count = f"{words(self._done)}{'' if self._total is None else f' of {words(self._total)}'}{unit}"
+        total = "" if self._total is None else f" of {self._amount(self._total)}"
+        count = f"{self._amount(self._done)}{total}{'' if self._unit == BYTES else f' {self._unit}'}"
         left = ""
         if self._total is not None and self._done > 0:
             left = f", {duration((now - self._start) / self._done * (self._total - self._done))} left"
         say(f"{self._label}: {count}{left}" if self._label else f"{count}{left}")
+
+    def _amount(self, count: float) -> str:
+        return size(int(count)) if self._unit == BYTES else str(int(count))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The pydantic models of YAML files: what they share, and all that is wrong with a file, in words for its author."""
+"""Validation of user-written configurations with pydantic: all findings at once, worded for the author of the file."""
 
 import difflib
 import re
@@ -17,11 +17,11 @@ Finding = tuple[Key, str]
 Model = TypeVar("Model", bound=BaseModel)
 
 MISSING = "is missing"
-"""Begins the message about a key that must be there."""
+"""Start of the message about a missing key."""
 UNKNOWN = "no such key"
-"""Begins the message about a key that is not known."""
+"""Start of the message about an unknown key."""
 
-_LIST_AT_MOST = 12
+_MAX_LISTED_KEYS = 12
 _RULES = ("value_error", "rule")
 
 
@@ -38,65 +38,67 @@ Share = Annotated[float, Number, Field(gt=0)]
 
 
 class StrictModel(BaseModel):
-    """No key that is not known, no infinite number, and nothing changed after reading."""
+    """Base of all configurations: no unknown keys, no infinite numbers, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def rule(key: str, message: str) -> PydanticCustomError:
-    """A broken rule between keys, with the key that it is about, so that a line can be named."""
+    """An error for a broken rule between keys, with the key it is about, so that its line can be shown."""
     return PydanticCustomError("rule", "{message}", {"key": key, "message": message})
 
 
 def validate(
     model: type[Model], data: dict[str, Any], placeholders: Mapping[str, Any]
 ) -> tuple[Model | None, list[Finding]]:
-    """The data as a model, or everything that is wrong with it.
+    """Validate data.
 
     Args:
-        model: what the data should be.
-        data: as read from a file.
-        placeholders: for the keys that must be there, a value that breaks no rule.
+        model: the expected model.
+        data: content of a file.
+        placeholders: a valid value for each required key.
+
+    Returns:
+        The model, None if anything is wrong; and all findings.
     """
-    checked, found = validate_partial(model, data, placeholders)
-    return (None if found else checked), found
+    checked, findings = validate_partial(model, data, placeholders)
+    return (None if findings else checked), findings
 
 
 def validate_partial(
     model: type[Model], data: dict[str, Any], placeholders: Mapping[str, Any]
 ) -> tuple[Model | None, list[Finding]]:
-    """The data as a model without the keys that are wrong, and everything that is wrong with them.
+    """Validate data, leaving invalid keys out.
 
-    pydantic looks at rules between keys only where each key alone is right; so that they are reported in the same
-    run, the data is looked at again without the keys that are wrong. A rule is not held against keys of which one is
-    left out for a mistake of its own.
+    pydantic checks rules between keys only if each key is valid by itself. To report broken rules in the same run, the
+    data is validated again without the invalid keys. A rule that involves a key left out is not applied.
 
     Args:
-        model: what the data should be.
-        data: as read from a file.
-        placeholders: for the keys that must be there, a value that breaks no rule.
+        model: the expected model.
+        data: content of a file.
+        placeholders: a valid value for each required key.
 
     Returns:
-        The model, None where nothing is left that is one; and the findings.
+        The model without the invalid keys, None if no valid model is left; and all findings.
     """
-    found: list[Finding] = []
-    looked_at, wrong = data, set[Key]()
+    findings: list[Finding] = []
+    remaining, invalid = data, set[Key]()
     while True:
         try:
-            return model.model_validate(looked_at), found
+            return model.model_validate(remaining), findings
         except ValidationError as error:
-            found += _findings(error, model, looked_at, without=wrong)
-            keys = {key for key, _ in _findings(error, model, looked_at)}
-        if keys <= wrong:  # without them it is no better: what they stand in goes, too
+            findings += _findings(error, model, remaining, without=invalid)
+            keys = {key for key, _ in _findings(error, model, remaining)}
+        if keys <= invalid:  # removing them did not help: remove their parents too
             keys = {key[:-1] for key in keys}
         if () in keys:
-            return None, found
-        wrong |= keys
-        looked_at = {**placeholders, **_without(data, wrong)}
+            return None, findings
+        invalid |= keys
+        remaining = {**placeholders, **_without(data, invalid)}
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """` (did you mean …?)`, or nothing where no known name comes near."""
+    """` (did you mean …?)`, or an empty string if no known name is similar."""
     names = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(given.casefold(), list(names), n=1)
     return f" (did you mean {names[near[0]]}?)" if near else ""
@@ -105,38 +107,38 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 def _findings(
     error: ValidationError, model: type[BaseModel], data: Any, without: Collection[Key] = ()
 ) -> list[Finding]:
-    """One finding a key; what several branches of a union say about it is joined by `or`.
+    """One finding per key; messages of several branches of a union are joined by `or`.
 
-    Where keys were left out, broken rules only, and of these none that is about a key left out.
+    If keys were left out, only broken rules are reported, except rules about those keys.
     """
-    said: dict[Key, list[str]] = {}
+    messages: dict[Key, list[str]] = {}
     branches: set[Key] = set()
     for entry in error.errors(include_url=False):
-        key, in_a_branch = _key(entry, data)
+        key, in_branch = _key(entry, data)
         rule = entry["type"] in _RULES and not {key, (*key, *_rule_key(entry))} & set(without)
         if rule or not without:
-            branches |= {key} if in_a_branch else set()
-            said.setdefault(key, []).append(_message(entry, key, model))
-    deeper = {key[:end] for key in said for end in range(len(key))}
-    return [(key, _joined(messages)) for key, messages in said.items() if key not in branches & deeper]
+            branches |= {key} if in_branch else set()
+            messages.setdefault(key, []).append(_message(entry, key, model))
+    deeper = {key[:end] for key in messages for end in range(len(key))}
+    return [(key, _joined(texts)) for key, texts in messages.items() if key not in branches & deeper]
 
 
 def _key(entry: Any, data: Any) -> tuple[Key, bool]:
-    """The path in the data, and whether pydantic's had the name of a union's branch in it."""
+    """The path in the data, and whether pydantic's path names a branch of a union."""
     key: list[str | int] = []
-    in_a_branch = False
+    in_branch = False
     for part in (*entry["loc"], *_rule_key(entry)):
-        if _there(data, (part,)):
+        if _contains(data, (part,)):
             data = data[part]
         elif entry["type"] != "missing":
-            in_a_branch = True
+            in_branch = True
             continue
         key.append(part)
-    return tuple(key), in_a_branch
+    return tuple(key), in_branch
 
 
 def _rule_key(entry: Any) -> tuple[str, ...]:
-    """The key that a rule between keys says it is about."""
+    """The key that a broken rule is about."""
     return (entry["ctx"]["key"],) if entry["type"] == "rule" else ()
 
 
@@ -165,26 +167,26 @@ def _joined(messages: list[str]) -> str:
 
 
 def _key_hint(name: str, level: type[BaseModel] | None, model: type[BaseModel]) -> str:
-    """A key of this level that comes near, or where a key of this very name belongs, or the few keys there are."""
+    """A hint for an unknown key: a similar key, the place where it belongs, or the list of keys if short."""
     known = list(level.model_fields) if level else []
     if near := did_you_mean(name, known):
         return near
     elsewhere = [path for path in _paths(model) if path.split(".")[-1] == name]
     if elsewhere:
         return f" here (did you mean {elsewhere[0]}?)"
-    return f" (known: {', '.join(known)})" if len(known) <= _LIST_AT_MOST else ""
+    return f" (known: {', '.join(known)})" if len(known) <= _MAX_LISTED_KEYS else ""
 
 
 def _paths(model: type[BaseModel], above: str = "") -> Iterator[str]:
     for name, info in model.model_fields.items():
         yield above + name
-        between = "NAME." if any(get_origin(each) is dict for each in _variants(info.annotation)) else ""
+        between = "NAME." if any(get_origin(variant) is dict for variant in _variants(info.annotation)) else ""
         for inner in _models_in(info.annotation):
             yield from _paths(inner, f"{above}{name}.{between}")
 
 
 def _level(model: type[BaseModel], key: Key) -> type[BaseModel] | None:
-    """The model that describes what stands under a key."""
+    """The model that describes the value of a key."""
     annotation: Any = model
     for part in key:
         annotation = next(_below(annotation, part), None)
@@ -192,7 +194,7 @@ def _level(model: type[BaseModel], key: Key) -> type[BaseModel] | None:
 
 
 def _below(annotation: Any, part: str | int) -> Iterator[Any]:
-    """What describes the value of one key, or of one item, of what the annotation describes."""
+    """The annotation of one key or item of an annotated value."""
     for each in _variants(annotation):
         if isinstance(each, type) and issubclass(each, BaseModel):
             if part in each.model_fields:
@@ -202,7 +204,7 @@ def _below(annotation: Any, part: str | int) -> Iterator[Any]:
 
 
 def _variants(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation allows, without what is said about them."""
+    """The types that an annotation allows, without metadata."""
     if get_origin(annotation) is Annotated:
         yield from _variants(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, UnionType):
@@ -220,13 +222,13 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _without(data: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
-    """A copy less these keys; where one is not even there, less what it is missing in."""
+    """A copy without these keys; for a missing key, without its parent."""
     parents = ([key[:end] for end in range(len(key), -1, -1)] for key in keys)
-    gone = {next(part for part in above if _there(data, part)) for above in parents}
+    removed = {next(part for part in above if _contains(data, part)) for above in parents}
     rest = deepcopy(data)
-    # The last items of a list go first, so that the others keep their number.
-    for key in sorted(gone, key=lambda key: [(isinstance(part, int), part) for part in key], reverse=True):
-        if key and not any(key[:end] in gone for end in range(1, len(key))):
+    # Remove the last items of a list first, so that the other indices stay valid.
+    for key in sorted(removed, key=lambda key: [(isinstance(part, int), part) for part in key], reverse=True):
+        if key and not any(key[:end] in removed for end in range(1, len(key))):
             parent: Any = rest
             for part in key[:-1]:
                 parent = parent[part]
@@ -234,7 +236,7 @@ def _without(data: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
     return rest
 
 
-def _there(data: Any, key: Key) -> bool:
+def _contains(data: Any, key: Key) -> bool:
     for part in key:
         in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
         if not in_list and not (isinstance(data, dict) and part in data):

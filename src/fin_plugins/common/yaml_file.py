@@ -1,4 +1,8 @@
-"""Reads YAML that people wrote: plain data, the place of every key, and every problem with its line at once."""
+"""User-written YAML as plain data, with the position of every key and all problems at once.
+
+PyYAML reads it, because lm-eval and mergekit read the same files with PyYAML: another parser would resolve scalars such
+as `yes` or `012` differently. What PyYAML's loader lacks is in `yaml_nodes`.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +20,15 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend.
+    """One problem in a file, with its position.
 
     Attributes:
-        file: as the user named it, or what else the problem stands in, such as `--set lora.r=0`.
-        line: counted from 1; 0 where `file` is no file.
+        file: path as the user gave it, or another source such as `--set lora.r=0`.
+        line: counted from 1; 0 if `file` is not a file.
         column: counted from 1.
-        key: dotted path of the key, as in `tasks.1.cap`; empty for the whole.
-        message: what is wrong, and what would be right.
-        what: what it is about, where it is about the YAML itself.
+        key: dotted path of the key, for example `tasks.1.cap`; empty for the whole file.
+        message: what is wrong and what would be right.
+        what: kind of problem, if it is about the YAML itself.
     """
 
     file: str
@@ -37,28 +41,32 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         line = f"{place} {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
-        return " ".join(line.split())  # keys and values quoted here may have line breaks in them
+        return " ".join(line.split())  # quoted keys and values may contain line breaks
 
 
 class Problems(FinError):
-    """All problems at once; the message has one a line, under their number where there is more than one."""
+    """All problems of a file. The message has one per line, after their number if there are several."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        """Take the problems, in any order; the same one twice is kept once."""
-        self.problems = tuple(sorted(set(problems), key=lambda it: (it.line, it.column, it.key, it.file, it.message)))
+        """Sort the problems by position and drop duplicates."""
+        self.problems = tuple(sorted(set(problems), key=_position))
         lines = [str(problem) for problem in self.problems]
         super().__init__(lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} problems", *lines]))
 
 
+def _position(problem: Problem) -> tuple[int, int, str, str, str]:
+    return problem.line, problem.column, problem.key, problem.file, problem.message
+
+
 @dataclass(frozen=True)
 class YamlFile:
-    """What a file says.
+    """Content of a file.
 
     Attributes:
-        name: the file as the user named it.
-        data: plain dictionaries, lists, text, numbers, booleans and None; of a key given twice, the second value.
+        name: path as the user gave it.
+        data: plain dictionaries, lists, text, numbers, booleans and None; the last value of a duplicate key.
         places: line and column of every key and list item, by its path.
-        problems: what is wrong although the file could be read; a value that is no plain one is None in `data`.
+        problems: what is wrong although the file could be read; a value that is not plain is None in `data`.
     """
 
     name: str
@@ -67,23 +75,23 @@ class YamlFile:
     problems: tuple[Problem, ...]
 
     def problem(self, key: Key, message: str) -> Problem:
-        """A problem with a key, at its place; a key that is not there is placed where its parent stands."""
+        """A problem with a key, at its position; a missing key gets the position of its parent."""
         parents = (key[:end] for end in range(len(key), 0, -1))
         place = next((self.places[parent] for parent in parents if parent in self.places), (1, 1))
         return Problem(self.name, *place, dotted(key), message)
 
 
 def dotted(key: Sequence[str | int]) -> str:
-    """A path as people write it: `tasks.1.cap`."""
+    """A key path as text, for example `tasks.1.cap`."""
     return ".".join(map(str, key))
 
 
 def read_yaml(path: Path) -> YamlFile:
-    """Read a file whose whole is a mapping.
+    """Read a YAML file whose top level is a mapping.
 
     Raises:
-        UnreadableFile: there is no such file, or it cannot be read.
-        Problems: it is no YAML, no mapping, not UTF-8, too large or nested too deeply.
+        UnreadableFile: it does not exist or cannot be read.
+        Problems: it is not YAML, not a mapping, not UTF-8, too large or too deeply nested.
     """
     with open_file(path) as file:
         try:
@@ -94,28 +102,28 @@ def read_yaml(path: Path) -> YamlFile:
 
 
 def parse_yaml(content: bytes, name: str, functions: bool = False) -> YamlFile:
-    """The same for a file's content.
+    """Parse YAML whose top level is a mapping.
 
     Args:
-        content: of the file.
-        name: the file as the user named it.
-        functions: whether lm-eval's tag `!function` is allowed; its values are then of the class `Function`.
+        content: bytes of the file.
+        name: path as the user gave it.
+        functions: allow lm-eval's tag `!function`; its values become instances of `Function`.
 
     Raises:
-        Problems: it is no YAML, no mapping, not UTF-8, too large or nested too deeply.
+        Problems: it is not YAML, not a mapping, not UTF-8, too large or too deeply nested.
     """
     read = _read(content, name, functions)
     if not isinstance(read.value, dict):
-        no_mapping = Problem(name, 1, 1, "", "must be a mapping, a `key: value` a line", "whole")
-        raise Problems(_problems(read, name) or [no_mapping])
+        not_mapping = Problem(name, 1, 1, "", "must be a mapping: one `key: value` per line", "whole")
+        raise Problems(_problems(read, name) or [not_mapping])
     return YamlFile(name, read.value, read.places, _problems(read, name))
 
 
 def parse_value(text: str, name: str) -> Any:
-    """The plain value of a piece of YAML, as behind `--set key=`.
+    """The plain value of a YAML snippet, such as the right-hand side of `--set key=value`.
 
     Raises:
-        Problems: it is no YAML, or has a problem anywhere; `name` alone is their place.
+        Problems: it is not YAML or not plain; their position is `name` without a line.
     """
     try:
         read = _read(text.encode("utf-8", "surrogatepass"), name)
@@ -141,15 +149,15 @@ def _read(content: bytes, name: str, functions: bool = False) -> YamlNode:
     except yaml.MarkedYAMLError as error:
         raise Problems([_marked(error, name, "syntax")]) from error
     except yaml.reader.ReaderError as error:
-        message = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
+        message = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
         raise Problems([Problem(name, *_counted(text[: error.position]), "", message, "encoding")]) from error
-    except (ValueError, OverflowError) as error:  # PyYAML lets chr's error for the escape "\UFFFFFFFF" through
-        raise Problems([Problem(name, 1, 1, "", f"no YAML ({error})", "syntax")]) from error
+    except (ValueError, OverflowError) as error:  # PyYAML does not catch the error of chr() for the escape "\UFFFFFFFF"
+        raise Problems([Problem(name, 1, 1, "", f"not YAML ({error})", "syntax")]) from error
 
 
 def _decoded(content: bytes, name: str) -> str:
     if len(content) > MAX_BYTES:
-        message = f"larger than {MAX_BYTES >> 20} MiB: hardly a file that somebody wrote"
+        message = f"larger than {MAX_BYTES >> 20} MiB, the limit for such files"
         raise Problems([Problem(name, 1, 1, "", message, "size")])
     try:
         return content.decode("utf-8-sig")
@@ -163,8 +171,8 @@ def _counted(before: str) -> Place:
 
 
 def _marked(error: yaml.MarkedYAMLError, name: str, what: What) -> Problem:
-    """PyYAML's error at its place; what it was in the middle of says more than what it met there."""
+    """PyYAML's error at its position, context first: it says more than the token that failed."""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     message = ", ".join(part for part in (error.context, error.problem) if part)
-    return Problem(name, line, column, "", message or "no YAML", what)
+    return Problem(name, line, column, "", message or "not YAML", what)

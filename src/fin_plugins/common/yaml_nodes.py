@@ -1,4 +1,8 @@
-"""PyYAML's node graph as plain data with places: no tag is obeyed, and no alias can make it large."""
+"""PyYAML's node graph as plain data with positions.
+
+Unlike PyYAML's SafeLoader (and ruamel.yaml, which stops at the first error and expands aliases without limit), it
+reports all duplicate keys, tags and bad scalars at once, and bounds nesting and aliases.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -12,22 +16,22 @@ MAX_DEPTH = 50
 MAX_ALIASED = 10_000
 
 What = Literal["syntax", "encoding", "size", "whole", "twice", "tag", "value", "key"]
-"""What a problem with YAML is about."""
+"""Kind of problem with YAML."""
 
 _TAG = "tag:yaml.org,2002:"
 _FUNCTION = "!function"
-_AS_TEXT = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
-_CONSTRUCTED = {_TAG + name for name in ("null", "bool", "int", "float")}
+_TEXT_TAGS = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
+_TYPED_SCALARS = {_TAG + name for name in ("null", "bool", "int", "float")}
 
 
 class Function(str):
-    """The dotted path behind lm-eval's tag `!function`."""
+    """The dotted path given by lm-eval's tag `!function`."""
 
     __slots__ = ()
 
 
 class YamlError(NamedTuple):
-    """One thing that is wrong with the YAML."""
+    """One error in the YAML."""
 
     key: Key
     place: Place
@@ -37,12 +41,12 @@ class YamlError(NamedTuple):
 
 @dataclass
 class YamlNode:
-    """A node with all below it, as plain data.
+    """A node and its children as plain data.
 
     Attributes:
-        value: dictionaries, lists, text, numbers, booleans and None; None, too, where something is wrong.
+        value: dictionaries, lists, text, numbers, booleans and None; erroneous values are None.
         places: line and column, from 1, of every key and list item, by its path.
-        errors: all that is wrong.
+        errors: all errors.
     """
 
     value: Any = None
@@ -51,7 +55,7 @@ class YamlNode:
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's, with an end to nesting: its composer calls itself once a level."""
+    """PyYAML's safe loader with a limit on nesting, because its composer recurses once per level."""
 
     depth = 0
 
@@ -59,8 +63,8 @@ class Loader(yaml.SafeLoader):
         """Compose a node.
 
         Raises:
-            TooLarge: it stands too deep.
-            yaml.MarkedYAMLError: it is no YAML.
+            TooLarge: it is nested too deeply.
+            yaml.MarkedYAMLError: it is not YAML.
         """
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -71,18 +75,18 @@ class Loader(yaml.SafeLoader):
 
 
 class TooLarge(yaml.MarkedYAMLError):
-    """Aliases stand for more, or values nest deeper, than anybody would write out."""
+    """Aliases expand to too many values, or values are nested too deeply."""
 
 
 def read_node(node: yaml.Node, functions: bool = False) -> YamlNode:
-    """A node with all below it, as plain data.
+    """Convert a node and its children to plain data.
 
     Args:
-        node: what PyYAML composed.
-        functions: whether the tag `!function` is allowed; its values are then `Function`s.
+        node: root node composed by PyYAML.
+        functions: allow the tag `!function`; its values become `Function`s.
 
     Raises:
-        TooLarge: aliases stand for more, or nest deeper, than anybody would write out.
+        TooLarge: aliases expand to too many values, or values are nested too deeply.
     """
     reader = _Reader(functions)
     reader.out.value = reader.value(node, ())
@@ -103,13 +107,13 @@ class _Reader:
         self._functions = functions
         self._scalars = yaml.SafeLoader("")
         self._open: list[yaml.Node] = []
-        self._met: set[int] = set()
+        self._visited: set[int] = set()
         self._aliased = 0
 
     def value(self, node: yaml.Node, key: Key) -> Any:
         self._count(node)
         if any(node is parent for parent in self._open):
-            return self._bad(key, node, "value", "contains itself: an alias may not name what it stands in")
+            return self._error(key, node, "value", "contains itself: an alias must not refer to a value it is part of")
         self._open.append(node)
         try:
             return self._value(node, key)
@@ -117,10 +121,10 @@ class _Reader:
             self._open.pop()
 
     def _count(self, node: yaml.Node) -> None:
-        self._aliased += id(node) in self._met
-        self._met.add(id(node))
+        self._aliased += id(node) in self._visited
+        self._visited.add(id(node))
         if self._aliased > MAX_ALIASED:
-            message = f"aliases stand for more than {MAX_ALIASED} values"
+            message = f"aliases expand to more than {MAX_ALIASED} values"
             raise TooLarge(None, None, message, node.start_mark)
         if len(self._open) >= MAX_DEPTH:
             raise _too_deep(node.start_mark)
@@ -129,36 +133,36 @@ class _Reader:
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            return [self._placed(item, item, (*key, number)) for number, item in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode) and node.tag in _AS_TEXT:
+            return [self._child(item, item, (*key, number)) for number, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and node.tag in _TEXT_TAGS:
             return self._text(node, key)
-        if isinstance(node, yaml.ScalarNode) and node.tag in _CONSTRUCTED:
-            return self._constructed(node, key)
+        if isinstance(node, yaml.ScalarNode) and node.tag in _TYPED_SCALARS:
+            return self._scalar(node, key)
         if isinstance(node, yaml.ScalarNode) and node.tag == _FUNCTION and self._functions:
             text = self._text(node, key)
             return None if text is None else Function(text)
         shown = node.tag.replace(_TAG, "!!")
-        return self._bad(key, node, "tag", f"the tag {shown} is not allowed here: plain values only")
+        return self._error(key, node, "tag", f"the tag {shown} is not allowed here: plain values only")
 
-    def _placed(self, at: yaml.Node, node: yaml.Node, key: Key) -> Any:
-        self.out.places[key] = _start(at)
+    def _child(self, position: yaml.Node, node: yaml.Node, key: Key) -> Any:
+        self.out.places[key] = _start(position)
         return self.value(node, key)
 
     def _text(self, node: yaml.ScalarNode, key: Key) -> str | None:
         text: str = node.value
         if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-            self._bad(key, node, "value", "text with a NUL or with half a character in it (\\0, \\ud800)")
+            self._error(key, node, "value", "text with a NUL character or a lone surrogate in it (\\0, \\ud800)")
             return None
         return text
 
-    def _constructed(self, node: yaml.ScalarNode, key: Key) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, key: Key) -> Any:
         kind = node.tag.removeprefix(_TAG)
         try:
             value = self._scalars.construct_object(node)
         except (ValueError, OverflowError, LookupError, AttributeError):  # `!!bool maybe` raises KeyError, for one
-            return self._bad(key, node, "value", f"cannot be read as YAML's {kind}: put it in quotes if it is text")
+            return self._error(key, node, "value", f"cannot be read as YAML's {kind}: put it in quotes if it is text")
         if isinstance(value, int) and abs(value) >= 1 << 63:
-            return self._bad(key, node, "value", "larger than any number that is of use here")
+            return self._error(key, node, "value", "number out of range")
         return value
 
     def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
@@ -166,34 +170,34 @@ class _Reader:
         for name_node, value_node in node.value:
             if name_node.tag == _TAG + "merge":
                 merged = self._merged(value_node, key) | merged
-        own: dict[str, Any] = {}
+        direct: dict[str, Any] = {}
         for name_node, value_node in node.value:
-            if name_node.tag != _TAG + "merge" and (name := self._name(name_node, own, key)) is not None:
-                own[name] = self._placed(name_node, value_node, (*key, name))
-        return merged | own
+            if name_node.tag != _TAG + "merge" and (name := self._name(name_node, direct, key)) is not None:
+                direct[name] = self._child(name_node, value_node, (*key, name))
+        return merged | direct
 
     def _merged(self, node: yaml.Node, key: Key) -> dict[str, Any]:
-        """What `<<: *anchor` or `<<: [*one, *two]` brings in; the first one wins."""
+        """The keys that `<<: *anchor` or `<<: [*first, *second]` adds; the first mapping wins."""
         merged: dict[str, Any] = {}
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             value = self.value(part, key)
             if isinstance(value, dict):
                 merged = value | merged
             else:
-                self._bad(key, part, "value", "`<<` takes a mapping, or a list of mappings")
+                self._error(key, part, "value", "`<<` takes a mapping, or a list of mappings")
         return merged
 
     def _name(self, node: yaml.Node, seen: dict[str, Any], key: Key) -> str | None:
-        """A mapping's key; None where it is none."""
-        if not isinstance(node, yaml.ScalarNode) or node.tag not in _AS_TEXT:
+        """A mapping's key; None if it is not a valid key."""
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in _TEXT_TAGS:
             shown = f"`{node.value}`" if isinstance(node, yaml.ScalarNode) else "this"
-            self._bad(key, node, "key", f"{shown} is no key: put it in quotes if it is meant as one")
+            self._error(key, node, "key", f"{shown} is not a valid key: put it in quotes if it is meant as one")
             return None
         name = self._text(node, key)
         if name is not None and name in seen:
             line = self.out.places[(*key, name)][0]
-            self._bad((*key, name), node, "twice", f"given twice; the first time in line {line}")
+            self._error((*key, name), node, "twice", f"duplicate key; first given in line {line}")
         return name
 
-    def _bad(self, key: Key, node: yaml.Node, what: What, message: str) -> None:
+    def _error(self, key: Key, node: yaml.Node, what: What, message: str) -> None:
         self.out.errors.append(YamlError(key, _start(node), what, message))

@@ -1,15 +1,15 @@
-"""mergekit below its configuration files, tried with 0.1.5: it documents its command and `run_merge` only.
+"""mergekit's internals, tested with 0.1.5: it documents only its command and `run_merge`.
 
 Assumed:
 
 - `merge_methods.registry.registered_methods()` lists the methods; each has a `spec` with `name` and `parameters`
   (`name`, `default`, `scope`, `value_type`, `validate`), and `merge_methods.get(name)(groups, parameters=)` merges
   `TensorGroup`s of `TensorEntry(name, tensor, is base)`. (0.1.4 has neither.)
-- `MergePlanner.plan_to_disk` gives, beside tasks that write files, one task per tensor with `tensor_name` and
-  `tensor_task`; the planner reads no weights. (Its plan for memory cannot be made in 0.1.5.)
+- `MergePlanner.plan_to_disk` returns one task per tensor with `tensor_name` and `tensor_task`, besides tasks that
+  write files; the planner reads no weights. (Its in-memory plan fails in 0.1.5.)
 - A `tensor_task` has `output_weight`, `method_name`, `model_order`, `base_model`, `parameters`, `input_parameters` and
   `gather_tensors.weight_info`; `Executor([task]).run()` computes it.
-- `LoaderCache` is one object per process; models found in its `loaders` are not opened from disk.
+- `LoaderCache` is a singleton; models in its `loaders` are not opened from disk.
 - `LazyTensorLoader(index).get_tensor(...)` reads one tensor; `ShardedTensorIndex.from_disk(folder).tensor_paths` names
   all.
 """
@@ -38,16 +38,16 @@ __all__ = ["LazyTensorLoader", "ShardedTensorIndex"]
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """How mergekit would make one tensor.
+    """mergekit's plan for one tensor.
 
     Attributes:
-        name: of the tensor in the result.
+        name: name of the tensor in the result.
         method: mergekit's name of the method.
-        inputs: the models it is made of, in their order.
-        sources: the name of the tensor in each of them.
-        base: which of them the method takes as its base; None where it takes none.
-        parameters: of the method, defaults filled in.
-        input_parameters: of each input.
+        inputs: input models in order.
+        sources: name of the tensor in each input.
+        base: the input used as base; None for methods without a base.
+        parameters: parameters of the method, including defaults.
+        input_parameters: parameters of each input.
     """
 
     name: str
@@ -60,23 +60,23 @@ class PlannedTensor:
 
 
 def methods() -> dict[str, Any]:
-    """Mergekit's methods by name; each has its parameters in `spec.parameters`."""
+    """Methods of mergekit by name; `spec.parameters` lists their parameters."""
     return {method.spec.name: method for method in registered_methods()}
 
 
 def merge(
     method: str, name: str, inputs: Sequence[tuple[str, torch.Tensor, bool]], parameters: Mapping[str, Any]
 ) -> torch.Tensor:
-    """One tensor, merged.
+    """Merge one tensor.
 
     Args:
         method: mergekit's name of the method.
-        name: of the tensor.
-        inputs: of each input its name, its tensor, and whether it is the method's base.
-        parameters: of the method, and of its inputs by parameter and input.
+        name: name of the tensor.
+        inputs: name and tensor of each input, and whether it is the base.
+        parameters: parameters of the method, and of its inputs by parameter and input.
 
     Raises:
-        ValueError, TypeError, RuntimeError: the method refuses them.
+        ValueError, TypeError, RuntimeError: the method rejects the inputs.
     """
     group = TensorGroup(tuple(TensorEntry(*entry) for entry in inputs), TensorMetadata(name))
     (merged,) = merge_methods.get(method)((group,), parameters=dict(parameters))
@@ -86,7 +86,7 @@ def merge(
 
 @contextmanager
 def loaders_in_place(loaders: Mapping[ModelReference, LazyTensorLoader], options: MergeOptions) -> Iterator[None]:
-    """Have mergekit read these models through these loaders, until the block ends: by itself it opens none of them."""
+    """Make mergekit read these models through these loaders within the block."""
     cache = LoaderCache()
     cache.setup(options)
     before = dict(cache.loaders)
@@ -99,16 +99,16 @@ def loaders_in_place(loaders: Mapping[ModelReference, LazyTensorLoader], options
 
 
 def plan(config: Mapping[str, Any], base: Path, shape: Any, options: MergeOptions) -> list[Any]:
-    """Mergekit's tasks for a recipe, one for each tensor of the result (`tensor_name`); no weights are read.
+    """Tasks of mergekit for a recipe, one per tensor of the result (`tensor_name`); no weights are read.
 
     Args:
         config: the recipe.
-        base: folder of a checkpoint whose architecture is that of all inputs.
+        base: folder of a checkpoint with the architecture of all inputs.
         shape: transformers' configuration of the result.
-        options: mergekit's.
+        options: options of mergekit.
 
     Raises:
-        ValueError, RuntimeError, OSError, KeyError: mergekit does not take the recipe for this model.
+        ValueError, RuntimeError, OSError, KeyError: mergekit rejects the recipe for this model.
     """
     parsed = MergeConfiguration.model_validate(config)
     base_only = MergeConfiguration.model_validate({"models": [{"model": str(base)}], "merge_method": "linear"})
@@ -117,7 +117,7 @@ def plan(config: Mapping[str, Any], base: Path, shape: Any, options: MergeOption
 
 
 def planned(task: Any) -> PlannedTensor:
-    """How the tensor of one of mergekit's tasks would be made."""
+    """The plan for the tensor of one of mergekit's tasks."""
     step = task.tensor_task
     return PlannedTensor(
         step.output_weight.name,
@@ -131,10 +131,10 @@ def planned(task: Any) -> PlannedTensor:
 
 
 def compute(task: Any, device: str) -> torch.Tensor:
-    """The tensor of one of mergekit's tasks.
+    """Compute the tensor of one of mergekit's tasks.
 
     Raises:
-        ValueError, RuntimeError, TypeError, KeyError: the method refuses its inputs.
+        ValueError, RuntimeError, TypeError, KeyError: the method rejects the inputs.
     """
     ((_, value),) = Executor([task.tensor_task], math_device=torch.device(device)).run(quiet=True)
     tensor: torch.Tensor = value

@@ -1,7 +1,7 @@
-"""PEFT's private names, tried with 0.21.
+"""PEFT's private names, tested with 0.21.
 
-Assumed: `peft.utils.other.get_pattern_key(keys, module)` gives the key of `rank_pattern` or `alpha_pattern` that holds
-for a module (a regular expression for the end of its name; the first that fits), or the module's own name.
+Assumed: `peft.utils.other.get_pattern_key(keys, module)` returns the key of `rank_pattern` or `alpha_pattern` that
+applies to a module (the first regular expression that matches the end of its name), or the module's name.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def pattern_value(pattern: Mapping[str, Any], module: str, default: Any) -> Any:
-    """What `rank_pattern` or `alpha_pattern` of an adapter says of a module.
+    """The value of an adapter's `rank_pattern` or `alpha_pattern` for a module.
 
     Args:
-        pattern: by regular expression, as in `adapter_config.json`.
-        module: the module's name.
-        default: what holds where no expression fits.
+        pattern: values by regular expression, as in `adapter_config.json`.
+        module: name of the module.
+        default: value if no expression matches.
     """
     from peft.utils.other import get_pattern_key
 

@@ -1,6 +1,7 @@
-"""PyTorch's private names, tried with 2.13.
+"""PyTorch's private names, tested with 2.13.
 
-Assumed: `torch.cpu._is_avx512_bf16_supported()` and `torch.cpu._is_amx_tile_supported()` say what the processor has.
+Assumed: `torch.cpu._is_avx512_bf16_supported()` and `torch.cpu._is_amx_tile_supported()` report
+processor features.
 """
 
 

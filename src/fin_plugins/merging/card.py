@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from fin_plugins.common.markdown import cell, code, line, words
+from fin_plugins.common.markdown import escape, inline_code, single_line, table_cell
 from fin_plugins.merging.model import Filled
 
 FILE = "README.md"
@@ -27,14 +27,14 @@ def model_card(record: Mapping[str, Any], filled: Filled) -> str:
     Names come from users, so they are put in as text: no markup, no HTML, no line breaks, no YAML.
     """
     hub = _hub_name(filled)
-    base = code(hub or _last(filled.base_name))
+    base = inline_code(hub or _last(filled.base_name))
     # No autoescape: this is Markdown, not HTML; the filters escape for it.
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
-    environment.filters |= {"words": words, "code": code, "cell": cell, "parameters": _parameters}
-    environment.filters["base_cell"] = lambda name: cell(hub or _last(name))
+    environment.filters |= {"words": escape, "code": inline_code, "cell": table_cell, "parameters": _parameters}
+    environment.filters["base_cell"] = lambda name: table_cell(hub or _last(name))
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         record=record,
-        names=[line(expert["name"]) for expert in record["experts"]],
+        names=[single_line(expert["name"]) for expert in record["experts"]],
         base=base,
         front=_front(record, hub),
         recipe=_dumped(record["config"]),

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import torch
 
-from fin_plugins.common.atomic import unfinished_path
+from fin_plugins.common.atomic import apply_umask, unfinished_path
 from fin_plugins.common.errors import FinError, first_line
-from fin_plugins.common.permissions import apply_umask
 
 # Left by transformers' trainer: Python pickles, which nobody should have to trust.
 _PICKLES = ("*.bin", "*.pt", "*.pth")

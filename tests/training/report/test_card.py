@@ -10,7 +10,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from fin_plugins.common.markdown import cell, code, words
+from fin_plugins.common.markdown import escape, inline_code, table_cell
 from fin_plugins.training.report import card
 from fin_plugins.training.report.card import model_card, warnings
 from fin_plugins.training.report.record import Check, Point, Record
@@ -199,11 +199,11 @@ def test_text_of_others_is_shown_and_does_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE[:7])
 def test_escaped_text_reads_as_it_was(name: str) -> None:
-    shown = MarkdownIt("gfm-like", {"linkify": False}).render(f"x {words(name)} y {code(name)} z")
+    shown = MarkdownIt("gfm-like", {"linkify": False}).render(f"x {escape(name)} y {inline_code(name)} z")
     flat = " ".join(name.split())
     texts = re.sub("<.*?>", "", shown).replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
     assert texts.strip().replace("&amp;", "&") == f"x {flat} y {flat} z"
-    row = MarkdownIt("gfm-like", {"linkify": False}).render(f"| a |\n|---|\n| {cell(name)} |\n")
+    row = MarkdownIt("gfm-like", {"linkify": False}).render(f"| a |\n|---|\n| {table_cell(name)} |\n")
     assert row.count("<td>") == row.count("<td><code>") == 1
 
 

@@ -48,7 +48,7 @@ def _lines(file: Path, longest: int, most: int) -> Iterator[tuple[int, bytes]]:
 
 def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
-        value = parse_json(line, f"line {number}", mend_halves=True)
+        value = parse_json(line, f"line {number}", replace_surrogates=True)
     except UnreadableFile as error:
         cut = "is cut off, as by a killed run" if not line.endswith(b"\n") else f"cannot be used: {error.reason}"
         raise Unusable(f"line {number} {cut}") from error

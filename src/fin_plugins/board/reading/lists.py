@@ -37,6 +37,6 @@ def _content(file: Path) -> Any:
     if file.suffix != ".json":
         return None
     try:
-        return read_json(file, MAX_RESULT, mend_halves=True)
+        return read_json(file, MAX_RESULT, replace_surrogates=True)
     except UnreadableFile as error:
         raise Unusable(error.reason) from error

@@ -49,7 +49,7 @@ def read_object(file: Path) -> dict[str, Any]:
         Unusable: it cannot be read, is no JSON (cut off by a killed run, perhaps), or no object.
     """
     try:
-        return mapping(read_json(file, MAX_RESULT, mend_halves=True), "the file")
+        return mapping(read_json(file, MAX_RESULT, replace_surrogates=True), "the file")
     except UnreadableFile as error:
         raise Unusable(
             f"{error.reason}: from a killed run, or no result file (score again, or take it away)"

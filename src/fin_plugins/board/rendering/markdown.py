@@ -8,7 +8,7 @@ from fin_plugins.board.model import Board
 from fin_plugins.board.rendering import wording
 from fin_plugins.board.rendering.arrange import Shown, blocks, contrasts_read, floors_of
 from fin_plugins.board.rendering.published import published_apart
-from fin_plugins.common.markdown import cell, words
+from fin_plugins.common.markdown import escape, table_cell
 
 _TEMPLATE = Path(__file__).parent / "templates" / "board.md.jinja"
 
@@ -23,14 +23,14 @@ def markdown(board: Board) -> str:
         autoescape=False,  # noqa: S701
     )
     environment.filters |= {
-        "cell": cell,
+        "cell": table_cell,
         "count": wording.count,
         "date": wording.date,
         "estimated": wording.estimated,
         "p_value": wording.p_value,
         "percent": wording.percent,
         "shown": shown,
-        "words": words,
+        "words": escape,
     }
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         board=board,

@@ -2,9 +2,9 @@
 
 Assumed of lm-eval (0.4.12 to 0.4.13):
 
-- `__main__.cli_evaluate()` runs what `sys.argv` says.
+- `__main__.cli_evaluate()` runs the command in `sys.argv`.
 - `_cli.HarnessCLI()` has an argparse parser in `_parser` and the subcommands' parsers in `_subparsers.choices`; its
-  `parse_args()` reads `sys.argv` and puts `run` in front where no subcommand is named.
+  `parse_args()` reads `sys.argv` and inserts `run` if no subcommand is named.
 - An unknown task is a `ValueError` whose text begins "Tasks not found: NAMES"; an unknown function of a task file is an
   `ImportError` or an `AttributeError` whose text has "(from YAML in FOLDER)".
 """
@@ -19,16 +19,16 @@ from dataclasses import dataclass
 
 
 class BadArguments(Exception):
-    """lm-eval's parser refuses the arguments; the text is its own, in one line."""
+    """lm-eval's parser rejects the arguments; the message is its own, on one line."""
 
 
 @dataclass(frozen=True)
 class TasksNotFound:
-    """What lm-eval says where it does not know tasks.
+    """lm-eval's error for unknown tasks.
 
     Attributes:
         message: the first line of its message.
-        names: those that it does not know.
+        names: the unknown names.
     """
 
     message: str
@@ -36,7 +36,7 @@ class TasksNotFound:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run lm-eval with these arguments, its subcommand first; `sys.argv` is theirs from then on."""
+    """Run lm-eval with these arguments, subcommand first. Replaces `sys.argv`."""
     from lm_eval.__main__ import cli_evaluate
 
     sys.argv = ["lm_eval", *arguments]
@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What lm-eval's parser makes of these arguments; `sys.argv` is theirs from then on."""
+    """Parse arguments with lm-eval's parser. Replaces `sys.argv`."""
     from lm_eval._cli import HarnessCLI
 
     sys.argv = ["lm_eval", *arguments]
@@ -53,13 +53,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def unknown_arguments(arguments: Sequence[str]) -> list[str]:
-    """The arguments that lm-eval's parser does not know.
+    """Arguments unknown to lm-eval's parser.
 
     Args:
-        arguments: as lm-eval gets them, its subcommand first.
+        arguments: arguments of `lm_eval`, subcommand first.
 
     Raises:
-        BadArguments: one that it knows is wrong, or one that it needs is missing.
+        BadArguments: a known argument has a bad value, or a required one is missing.
     """
     from lm_eval._cli import HarnessCLI
 
@@ -75,14 +75,14 @@ def unknown_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def options_of(subcommand: str) -> list[str]:
-    """The options, short and long, of one of lm-eval's subcommands."""
+    """Short and long options of a subcommand of lm-eval."""
     from lm_eval._cli import HarnessCLI
 
     return list(HarnessCLI()._subparsers.choices[subcommand]._option_string_actions)
 
 
 def tasks_not_found(error: Exception) -> TasksNotFound | None:
-    """What an error says of tasks that lm-eval does not know; None where it is about something else."""
+    """Details of an error if it is about unknown tasks, else None."""
     if not (isinstance(error, ValueError) and str(error).startswith("Tasks not found")):
         return None
     first = str(error).splitlines()[0]
@@ -90,5 +90,5 @@ def tasks_not_found(error: Exception) -> TasksNotFound | None:
 
 
 def is_unknown_function(error: Exception) -> bool:
-    """Whether an error is about a function that a task file names and that is not there."""
+    """Whether an error is about a missing function named in a task file."""
     return isinstance(error, ImportError | AttributeError) and "(from YAML in" in str(error)

@@ -1,13 +1,13 @@
-"""What an installed lm-eval finds, asked without the seconds that importing all of it takes; for `fin doctor`.
+"""What an installed lm-eval finds, without the seconds that a full import takes; for `fin doctor`.
 
 Assumed of lm-eval (0.4.12 to 0.4.13):
 
-- `tasks/_index.py` exists (since 0.4.12) and needs nothing of the package `lm_eval.tasks`, whose own code takes a
+- `tasks/_index.py` exists (since 0.4.12) and does not need the package `lm_eval.tasks`, whose import takes a
   second.
-- `TaskIndex.build` walks each folder with the static method `_iter_yaml_files(folder)`, and passes over what it cannot
-  read. Plain `lm_eval` has it walk the folder that `_index.py` lies in.
-- A name that is defined twice is logged as "Task '%s' from %s overrides existing task from %s".
-- A release that reads packages' entry points has `discover_plugin_task_paths` in `tasks/manager.py`.
+- `TaskIndex.build` walks each folder with the static method `_iter_yaml_files(folder)`, and skips unreadable
+  files. Plain `lm_eval` passes the folder of `_index.py`.
+- A duplicate name is logged as "Task '%s' from %s overrides existing task from %s".
+- A release that supports entry points of packages has `discover_plugin_task_paths` in `tasks/manager.py`.
 """
 
 import logging
@@ -18,31 +18,31 @@ from types import ModuleType
 from typing import Any
 
 INDEX = "lm_eval.tasks._index"
-"""The module that the start-up file waits for."""
+"""The module that the lm-eval hook waits for."""
 
 MARK = "_fin_plugins"
-"""The attribute that the start-up file gives to the `TaskIndex.build` it puts in place."""
+"""The attribute by which the lm-eval hook marks its replacement of `TaskIndex.build`."""
 
 
 def has_index(package: Path) -> bool:
-    """Whether a folder of lm-eval's code has the task index that the start-up file waits for (since 0.4.12)."""
+    """Whether lm-eval's package folder has the task index that the lm-eval hook waits for (since 0.4.12)."""
     return (package / "tasks" / "_index.py").is_file()
 
 
 def reads_entry_points(package: Path) -> bool:
-    """Whether a folder of lm-eval's code finds tasks by entry point; told from its text, nothing is imported."""
+    """Whether lm-eval finds tasks by entry point, judged from its source text without an import."""
     manager = package / "tasks" / "manager.py"
     return manager.is_file() and "discover_plugin_task_paths" in manager.read_text(encoding="utf-8")
 
 
 def hook_in_force() -> bool:
-    """Whether the start-up file has wrapped the index of this process; False where it has not been imported yet."""
+    """Whether the lm-eval hook has wrapped the index in this process; False if the index is not imported yet."""
     index = getattr(sys.modules.get(INDEX), "TaskIndex", None)
     return hasattr(getattr(index, "build", None), MARK)
 
 
-def leave_out_package_code() -> None:
-    """Put an empty package in place of `lm_eval.tasks`, whose own code imports for a second; its modules stay real."""
+def stub_tasks_package() -> None:
+    """Replace the package `lm_eval.tasks`, whose import takes a second, by an empty one; its modules stay real."""
     import lm_eval
 
     package = ModuleType("lm_eval.tasks")
@@ -51,30 +51,30 @@ def leave_out_package_code() -> None:
 
 
 def build_index(folders: Iterable[Path]) -> dict[str, Path | None]:
-    """The names that the files of these folders define, each with its file; a tag has none."""
+    """Names defined by the files of these folders, with their files (None for a tag)."""
     from lm_eval.tasks._index import TaskIndex
 
     return _files(TaskIndex.build(list(folders)))
 
 
-def whole_index() -> dict[str, Path | None]:
-    """The same of all that plain `lm_eval` finds; it takes 5 s and more."""
+def full_index() -> dict[str, Path | None]:
+    """Names that plain `lm_eval` finds, with their files; takes over 5 s."""
     from lm_eval.tasks import TaskManager
 
     return _files(TaskManager().task_index)
 
 
-def index_without_own_files() -> dict[str, Path | None]:
-    """The same of all that plain `lm_eval` finds, its own folder taken to be empty."""
+def external_index() -> dict[str, Path | None]:
+    """Names that plain `lm_eval` finds outside of its own folder, with their files."""
     from lm_eval.tasks._index import TaskIndex
 
-    own, walk = Path(sys.modules[INDEX].__file__ or "").parent, TaskIndex._iter_yaml_files
-    TaskIndex._iter_yaml_files = staticmethod(lambda root: () if Path(root) == own else walk(root))
-    return _files(TaskIndex.build([own]))
+    lm_eval_folder, walk = Path(sys.modules[INDEX].__file__ or "").parent, TaskIndex._iter_yaml_files
+    TaskIndex._iter_yaml_files = staticmethod(lambda root: () if Path(root) == lm_eval_folder else walk(root))
+    return _files(TaskIndex.build([lm_eval_folder]))
 
 
 def overridden_names() -> list[str]:
-    """A list that fills, from now on, with the names that lm-eval logs as defined twice."""
+    """A list to which every name that lm-eval logs as a duplicate from now on is appended."""
     names: list[str] = []
 
     class Listener(logging.Handler):

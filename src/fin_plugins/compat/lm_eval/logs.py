@@ -1,8 +1,7 @@
-"""What lm-eval logs, and has git print, that says nothing to a user of `fin eval`.
+"""Output of lm-eval that is noise to users of `fin eval`: log messages, and git's errors.
 
-Assumed of lm-eval (0.4.12 to 0.4.13): the texts below begin or stand in its log messages; `lm_eval.evaluator` looks up
-the commit by calling its own name `get_git_commit_hash`, and `loggers.utils.get_commit_from_path(folder)` reads it from
-files.
+Assumed of lm-eval (0.4.12 to 0.4.13): the texts below occur in its log messages; `lm_eval.evaluator` looks up the
+commit through its global name `get_git_commit_hash`; `loggers.utils.get_commit_from_path(folder)` reads it from files.
 """
 
 import subprocess
@@ -11,17 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NOISE = (
-    "Custom kwargs can be passed to `--metadata`",  # once per task with rows of its own
-    "appears to be an instruct or chat variant",  # by the model's name; `fin eval` looks at the tokenizer instead
-    "--limit SHOULD ONLY BE USED FOR TESTING",  # the result file and the board say which rows were scored
+    "Custom kwargs can be passed to `--metadata`",  # once per task with custom rows
+    "appears to be an instruct or chat variant",  # guessed from the model's name; `fin eval` checks the tokenizer
+    "--limit SHOULD ONLY BE USED FOR TESTING",  # result file and board state which rows were scored
 )
 
 
 @contextmanager
 def quiet_git() -> Iterator[None]:
-    """Keep git's "fatal: not a git repository" off the terminal while lm-eval looks up the commit it runs in.
+    """Suppress git's "fatal: not a git repository" while lm-eval looks up the current commit.
 
-    lm-eval calls git and handles its failure, but lets it write to standard error.
+    lm-eval handles git's failure but lets git write to standard error.
     """
     from lm_eval import evaluator
     from lm_eval.loggers.utils import get_commit_from_path

@@ -1,30 +1,30 @@
-"""Private methods of lm-eval's model classes, called on an object of any of them.
+"""Private methods that all model classes of lm-eval share.
 
-Assumed of lm-eval (0.4.12 to 0.4.13): every `TemplateLM` has `_encode_pair(context, continuation)`, which gives the
-tokens of both, white space at the end of the context counted as the continuation's; and
-`_loglikelihood_tokens(requests, disable_tqdm=)`, which takes (key, context tokens, continuation tokens) and gives
+Assumed of lm-eval (0.4.12 to 0.4.13): every `TemplateLM` has `_encode_pair(context, continuation)`, which returns
+the tokens of both, moving trailing white space of the context to the continuation; and
+`_loglikelihood_tokens(requests, disable_tqdm=)`, which takes (key, context tokens, continuation tokens) and returns
 (log-likelihood in nats, is greedy).
 """
 
 from typing import Any
 
 TokenRequest = tuple[Any, list[int], list[int]]
-"""A key for lm-eval's cache (None: none), the context's tokens, and the continuation's."""
+"""Key of lm-eval's cache (or None), tokens of the context, tokens of the continuation."""
 
 
 def encode_pair(lm: Any, context: str, continuation: str) -> tuple[list[int], list[int]]:
-    """Tokens of a context and of its continuation, as lm-eval's `TemplateLM` makes them."""
+    """Tokens of a context and its continuation, as lm-eval's `TemplateLM` splits them."""
     both: tuple[list[int], list[int]] = lm._encode_pair(context, continuation)
     return both
 
 
 def score_tokens(lm: Any, requests: list[TokenRequest], *, silent: bool = False) -> list[tuple[float, Any]]:
-    """Log-likelihoods (nats) of continuations in tokens, and whether each is what greedy decoding would write.
+    """Log-likelihoods (nats) of tokenised continuations, and whether greedy decoding would produce each.
 
     Args:
         lm: an lm-eval model.
-        requests: what to score.
-        silent: show no progress.
+        requests: continuations to score.
+        silent: hide the progress bar.
     """
     answers: list[tuple[float, Any]] = lm._loglikelihood_tokens(requests, disable_tqdm=silent)
     return answers

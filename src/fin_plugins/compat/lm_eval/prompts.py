@@ -1,6 +1,6 @@
-"""lm-eval's own handling of prompts and generation settings: parts of `lm_eval.models.utils` and `lm_eval.api.utils`.
+"""lm-eval's handling of prompts and generation settings, from `lm_eval.models.utils` and `lm_eval.api.utils`.
 
-Assumed of lm-eval (0.4.12 to 0.4.13), beside the functions' being there: `Message.to_dict()` and `.to_text()`, and that
+Assumed of lm-eval (0.4.12 to 0.4.13), besides the functions: `Message.to_dict()` and `.to_text()` exist, and
 `lm_eval.utils.apply_template`, looked up in its module at each call, renders every template of a task.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def has_bos_prefix(text: str, bos: str | Sequence[str] | None) -> bool:
-    """Whether a text begins with the tokenizer's BOS string, so that none is to be put in front."""
+    """Whether a text already begins with the tokenizer's BOS string."""
     from lm_eval.models.utils import has_bos_prefix as theirs
 
     return bool(theirs(text, bos))
@@ -32,8 +32,8 @@ def generation_settings(given: Any, max_gen_toks: int) -> dict[str, Any]:
     """A request's generation settings as lm-eval's classes read them: `max_gen_toks`, `until` and others.
 
     Args:
-        given: the settings of the request.
-        max_gen_toks: length of a reply, in tokens, where they have none.
+        given: settings of the request.
+        max_gen_toks: default length of a reply in tokens.
     """
     from lm_eval.models.utils import normalize_gen_kwargs
 
@@ -41,27 +41,27 @@ def generation_settings(given: Any, max_gen_toks: int) -> dict[str, Any]:
 
 
 def stop_strings(until: Any, eos: str | None) -> list[str]:
-    """The strings that end a reply: those of a request, and the end-of-text token."""
+    """Strings that end a reply: those of the request, and the end-of-text token."""
     from lm_eval.models.utils import handle_stop_sequences
 
     return list(handle_stop_sequences(until, eos=eos))
 
 
 def cut_reply(text: str, stop: Sequence[str]) -> str:
-    """A reply up to the first stop string in it."""
+    """A reply truncated at the first stop string."""
     from lm_eval.models.utils import postprocess_generated_text
 
     return str(postprocess_generated_text(text, stop=list(stop), think_end_token=None))
 
 
 def join_prompt(description: str, text: str, prefix: str, delimiter: str) -> tuple[str, list[dict[str, str]]]:
-    """A prompt without examples, in its plain form and as messages for a chat template.
+    """A zero-shot prompt, as plain text and as chat messages.
 
     Args:
-        description: a system message; may be empty.
-        text: the user's.
-        prefix: how the assistant's answer begins; may be empty.
-        delimiter: between text and prefix, where they need one.
+        description: system message; may be empty.
+        text: user message.
+        prefix: start of the assistant's answer; may be empty.
+        delimiter: separates text and prefix if needed.
 
     Returns:
         The text, and the messages with `role` and `content`.
@@ -77,7 +77,7 @@ def join_prompt(description: str, text: str, prefix: str, delimiter: str) -> tup
 
 @contextmanager
 def templates_rendered_by(render: Callable[[str, Mapping[str, Any]], str]) -> Iterator[None]:
-    """Inside, lm-eval's tasks render their templates with this function of a template and a row."""
+    """Render the templates of lm-eval's tasks with this function of template and row within the block."""
     from lm_eval import utils
 
     theirs = utils.apply_template

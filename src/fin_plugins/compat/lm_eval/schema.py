@@ -1,4 +1,4 @@
-"""What the installed lm-eval knows: its keys and their types, metrics, filters. Asked of it, never copied from it.
+"""Keys, types, metrics and filters of the installed lm-eval, read from it rather than copied.
 
 Assumed of lm-eval (0.4.12 to 0.4.13):
 
@@ -6,8 +6,8 @@ Assumed of lm-eval (0.4.12 to 0.4.13):
   fields are the keys of task and group files; their annotations use `Callable` and `OutputType`.
 - `api.registry` has `metric_registry`, `metric_agg_registry`, `aggregation_registry`, `filter_registry`, filled once
   `api.metrics` and `filters` are imported; `api.samplers.SAMPLER_REGISTRY` has the few-shot samplers.
-- `ConfigurableTask.process_results` computes the metrics of `multiple_choice` in a branch of tests `"acc" in
-  use_metric`.
+- `ConfigurableTask.process_results` computes the metrics of `multiple_choice` in a branch with tests such as
+  `"acc" in use_metric`.
 """
 
 import inspect
@@ -21,13 +21,18 @@ from typing import Any, get_type_hints
 
 Types = Mapping[str, Any]
 
-_ALSO: dict[str, Any] = {"doc_to_target": int, "doc_to_text": int, "aggregate_metric_list": dict, "filter_list": str}
-"""What lm-eval's code takes besides the types that it states: a choice's number, and one entry for a list of one."""
+_ACCEPTED_TYPES: dict[str, Any] = {
+    "doc_to_target": int,
+    "doc_to_text": int,
+    "aggregate_metric_list": dict,
+    "filter_list": str,
+}
+"""Types that lm-eval accepts besides the annotated ones: a choice's index, and a single entry instead of a list."""
 
 
 @dataclass(frozen=True)
 class ConfigClasses:
-    """lm-eval's dataclasses of what its YAML files hold."""
+    """lm-eval's dataclasses for the content of its YAML files."""
 
     task: type
     fewshot: type
@@ -74,13 +79,13 @@ def task_keys() -> frozenset[str]:
 
 
 def _types(config: type) -> Types:
-    """A dataclass's types; names that its module imports for type checkers only are handed in."""
+    """Types of a dataclass's fields; adds names that its module imports for type checkers only."""
     from lm_eval.api.instance import OutputType
 
     names = {**vars(sys.modules[config.__module__]), "Callable": Callable, "OutputType": OutputType}
     hints = get_type_hints(config, globalns=names)
     return MappingProxyType(
-        {one.name: hints[one.name] | _ALSO.get(one.name, hints[one.name]) for one in fields(config)}
+        {field.name: hints[field.name] | _ACCEPTED_TYPES.get(field.name, hints[field.name]) for field in fields(config)}
     )
 
 
@@ -95,7 +100,7 @@ def metrics() -> frozenset[str]:
 
 @cache
 def metrics_with_aggregation() -> frozenset[str]:
-    """Names of metrics that bring their own aggregation."""
+    """Names of metrics with a default aggregation."""
     metrics()
     from lm_eval.api.registry import metric_agg_registry
 
@@ -130,13 +135,13 @@ def samplers() -> frozenset[str]:
 
 @cache
 def choice_metrics() -> frozenset[str]:
-    """The metrics that lm-eval computes for `multiple_choice`; it has no list of them but asks for one after another.
+    """Metrics that lm-eval computes for `multiple_choice`, parsed from its source because it has no list of them.
 
-    Empty where its code has changed so much that they are not found.
+    Empty if its code has changed too much.
     """
     from lm_eval.api.task import ConfigurableTask
 
     source = inspect.getsource(ConfigurableTask.process_results)
-    _, found, branch = source.partition('"multiple_choice"')
+    _, matched, branch = source.partition('"multiple_choice"')
     branch = branch.split("self.OUTPUT_TYPE ==")[0]
-    return frozenset(re.findall(r'"(\w+)" in use_metric', branch)) if found else frozenset()
+    return frozenset(re.findall(r'"(\w+)" in use_metric', branch)) if matched else frozenset()

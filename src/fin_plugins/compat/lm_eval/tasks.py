@@ -1,14 +1,15 @@
-"""lm-eval's index of task files, and the tasks that it makes of them.
+"""lm-eval's index of task files, and the tasks loaded from it.
 
 Assumed of `lm_eval.tasks` (0.4.12 to 0.4.13):
 
-- `TaskManager(include_defaults=, include_path=)` indexes folders, later ones first in rank; its `task_index` is the
-  very mapping of names to entries that `load` looks names up in, so that what is added to it can be loaded.
-- `TaskManager.load([name])["tasks"]` maps the names of all tasks below a task, group or tag to task objects. A group's
-  further keys override those of every task below it, however deep.
+- `TaskManager(include_defaults=, include_path=)` indexes folders, later ones taking precedence. `load`
+  looks names up in its mapping `task_index`, so that entries added to it can be loaded.
+- `TaskManager.load([name])["tasks"]` maps the names of all tasks below a task, group or tag to task objects. Other
+  keys of a group override those of every task below it, at any depth.
 - `_index.TaskIndex.build(folders)`, `.entry_from_path(file)` and `.entry_from_config(mapping)` make entries; an entry
-  has `name`, `kind`, `yaml_path` (None where no file is behind it), `cfg` and `tags` (of a tag: its tasks).
-- `_yaml_loader.load_yaml(file, resolve_func=False)` gives what a file says, includes resolved, functions as text.
+  has `name`, `kind`, `yaml_path` (None without a file), `cfg` and `tags` (the tasks of a tag).
+- `_yaml_loader.load_yaml(file, resolve_func=False)` returns the content of a file, with includes resolved and
+  functions as text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class TaskIndex:
-    """The tasks, groups and tags within reach, by name."""
+    """Known tasks, groups and tags, by name."""
 
     def __init__(self, folders: Iterable[Path | str] = (), *, defaults: bool = False) -> None:
-        """Read the files.
+        """Index the files.
 
         Args:
-            folders: whose YAML files to read; a later folder's tasks replace an earlier one's of the same name.
-            defaults: read lm-eval's own files too, which are some fifteen thousand and take seconds.
+            folders: folders of YAML files; a task in a later folder replaces one of the same name in an earlier folder.
+            defaults: also index lm-eval's own files (about fifteen thousand; takes seconds).
         """
         from lm_eval.tasks import TaskManager
 
@@ -45,30 +46,30 @@ class TaskIndex:
         return entries
 
     def file(self, name: str) -> Path | None:
-        """The file that defines a name; None where there is none, as for a tag or an unknown name."""
+        """The file that defines a name; None for tags and unknown names."""
         entry = self._entries.get(name)
         return None if entry is None or entry.yaml_path is None else Path(entry.yaml_path)
 
     def is_task(self, name: str) -> bool:
-        """Whether the name is that of one task in YAML: no group, no tag, no task in Python."""
+        """Whether the name is a single YAML task, not a group, tag or Python task."""
         return self._is(name, "TASK")
 
     def members(self, name: str) -> list[str] | None:
-        """The names that a group lists, in its order, or a tag's tasks, sorted; None for all others."""
+        """The members of a group in its order, or the tasks of a tag, sorted; None for other names."""
         if self._is(name, "GROUP"):
             listed = (self._entries[name].cfg or {}).get("task") or []
             return [str(member["task"] if isinstance(member, dict) else member) for member in listed]
         return sorted(self._entries[name].tags) if self._is(name, "TAG") else None
 
     def add_file(self, file: Path, name: str | None = None) -> str | None:
-        """Make a task file known.
+        """Add a task file to the index.
 
         Args:
-            file: the file of one task.
-            name: what to know it by; its own name by default.
+            file: file of one task.
+            name: name in the index; by default the name in the file.
 
         Returns:
-            The name; None where the file is neither a task nor a group.
+            The name; None if the file defines neither a task nor a group.
         """
         from lm_eval.tasks._index import TaskIndex as Index
 
@@ -80,16 +81,16 @@ class TaskIndex:
         return known_by
 
     def add_folder(self, folder: Path) -> None:
-        """Make the files of a folder known; names that are known already stay what they are."""
+        """Add the files of a folder to the index; known names are kept."""
         from lm_eval.tasks._index import TaskIndex as Index
 
         self._entries.update(Index.build([folder]) | dict(self._entries))
 
     def add_group(self, name: str, members: list[str], **overrides: Any) -> None:
-        """Make a group of tasks known.
+        """Add a group of tasks to the index.
 
         Args:
-            name: the group's.
+            name: name of the group.
             members: names of tasks, groups or tags.
             overrides: keys of a task file that replace those of every task below the group.
         """
@@ -98,10 +99,10 @@ class TaskIndex:
         self._entries[name] = Index.entry_from_config({"group": name, "task": members, **overrides})
 
     def load(self, name: str) -> "dict[str, ConfigurableTask]":
-        """The tasks that a name stands for, their rows loaded, by name.
+        """Load the tasks that a name stands for, including their rows; by name.
 
         Raises:
-            Exception: whatever lm-eval, or a task's own code, raises.
+            Exception: any error of lm-eval or of the task's code.
         """
         return dict(self._manager.load([name])["tasks"])
 
@@ -113,17 +114,17 @@ class TaskIndex:
 
 
 def all_names() -> list[str]:
-    """Every name that lm-eval itself knows, and the start-up file added; reading them takes seconds."""
+    """Every name that plain lm-eval knows, including those added by our hook; takes seconds."""
     from lm_eval.tasks import TaskManager
 
     return list(TaskManager().all_tasks)
 
 
 def read_task_file(file: Path | str) -> Mapping[str, Any]:
-    """What a task file says, with all that it includes; a function is the text of its dotted name.
+    """Content of a task file with includes resolved; a function is its dotted name as text.
 
     Raises:
-        Exception: whatever lm-eval raises for a file that it cannot read.
+        Exception: any error of lm-eval while reading the file.
     """
     from lm_eval.tasks._yaml_loader import load_yaml
 

@@ -1,7 +1,7 @@
-"""lm-eval's `TemplateLM`, for a class that renders prompts and has no engine to answer them.
+"""lm-eval's `TemplateLM`, for classes that only render prompts and have no engine.
 
-Assumed of lm-eval (0.4.12 to 0.4.13): `TemplateLM` is abstract in `_loglikelihood_tokens`, which all its scoring of
-tokens goes through; `_encode_pair` uses `tok_encode` and nothing of an engine.
+Assumed of lm-eval (0.4.12 to 0.4.13): `TemplateLM` scores all tokens through the abstract `_loglikelihood_tokens`;
+`_encode_pair` uses `tok_encode` and no engine.
 """
 
 from typing import Any
@@ -10,10 +10,10 @@ from lm_eval.api.model import TemplateLM
 
 
 class TokenScoringLM(TemplateLM):
-    """`TemplateLM` with its private method of scoring tokens under a public name."""
+    """`TemplateLM` with a public name for its private scoring method."""
 
     def score_tokens(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Log-likelihoods (nats) of continuations in tokens, and whether each is greedy; to be overridden."""
+        """Log-likelihoods (nats) of tokenised continuations, and whether each is greedy; to be overridden."""
         raise NotImplementedError
 
     def _loglikelihood_tokens(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:

@@ -4,8 +4,8 @@ Assumed of `lm_eval.models.vllm_causallms.VLLM` (0.4.12 to 0.4.13):
 
 - `_loglikelihood_tokens(requests, disable_tqdm=)` scores all label requests, and the windows of
   `loglikelihood_rolling`, whose keys are None.
-- `_model_generate(requests=, generate=, sampling_params=)` sends prompts in tokens to the engine, with the adapter in
-  `lora_request`, and gives vLLM's outputs in the prompts' order; with `generate=False` they have `prompt_logprobs`.
+- `_model_generate(requests=, generate=, sampling_params=)` sends tokenised prompts to the engine, with the adapter in
+  `lora_request`, and returns vLLM's outputs in order; with `generate=False` they have `prompt_logprobs`.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from fin_plugins.compat.lm_eval.models import TokenRequest
 
 
 class HookedVLLM(VLLM):
-    """lm-eval's `vllm`: the same answers, through methods that a subclass may override."""
+    """lm-eval's `vllm` with overridable public methods; answers are unchanged."""
 
     def score_tokens(self, requests: list[TokenRequest], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Log-likelihoods (nats) of continuations in tokens, and whether each is greedy; here lm-eval's own."""
+        """Score tokenised continuations as lm-eval does: log-likelihood (nats) and whether it is greedy."""
         theirs = super()._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
         return cast("list[tuple[float, bool]]", theirs)
 
     def generate_tokens(self, prompts: Sequence[list[int]], settings: Sequence[Any]) -> list[Any]:
-        """VLLM's outputs for prompts in tokens, one `SamplingParams` each."""
+        """Outputs of vLLM for tokenised prompts with one `SamplingParams` each."""
         return list(self._model_generate(requests=prompts, generate=True, sampling_params=settings))
 
     def pass_tokens(self, prompts: list[list[int]]) -> list[Any]:
-        """VLLM's outputs for prompts in tokens, with the log-probabilities of their own tokens (`prompt_logprobs`)."""
+        """Outputs of vLLM for tokenised prompts, with log-probabilities of the prompt tokens (`prompt_logprobs`)."""
         return list(self._model_generate(requests=prompts, generate=False))
 
     def _loglikelihood_tokens(

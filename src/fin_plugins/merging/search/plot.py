@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 from fin_plugins.merging.search import choice
 from fin_plugins.merging.search.config import SearchConfig
 from fin_plugins.merging.search.study import Candidate, Study
@@ -42,7 +42,7 @@ def draw(name: str, config: SearchConfig, study: Study) -> "Figure":
     axes.set_xlabel(f"seen score: mean {config.metric} on validation rows", parse_math=False)
     axes.set_ylabel("worst change without one expert, on its tasks")
     axes.legend(loc="best")
-    figure.suptitle(line(name)[:80], fontsize=10, parse_math=False)
+    figure.suptitle(single_line(name)[:80], fontsize=10, parse_math=False)
     return figure
 
 

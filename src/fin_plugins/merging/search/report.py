@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from fin_plugins.common.markdown import cell, line, words
+from fin_plugins.common.markdown import escape, single_line, table_cell
 from fin_plugins.merging.search import choice
 from fin_plugins.merging.search.config import Floor, SearchConfig
 from fin_plugins.merging.search.study import Candidate, Figure, Study
@@ -23,12 +23,12 @@ def write_report(folder: Path, name: str, config: SearchConfig, study: Study, *,
 
 def _lines(name: str, config: SearchConfig, study: Study) -> Iterator[str]:
     base = study.base or {}
-    yield f"# Search {words(name)}"
+    yield f"# Search {escape(name)}"
     yield ""
     yield (
         f"{len(study.candidates)} candidates by `{config.sampler}`, scored on validation rows only (at most "
-        f"{config.rows} a task): mean {words(config.metric)} over {', '.join(cell(task) for task in base)}. The base "
-        f"alone: {sum(base.values()) / max(1, len(base)):.3f}."
+        f"{config.rows} a task): mean {escape(config.metric)} over {', '.join(table_cell(task) for task in base)}. The "
+        f"base alone: {sum(base.values()) / max(1, len(base)):.3f}."
     )
     yield ""
     yield outcome(config.floor, study)
@@ -41,7 +41,7 @@ def _lines(name: str, config: SearchConfig, study: Study) -> Iterator[str]:
     )
     yield ""
     experts = list(config.experts)
-    heads = ["#", *(cell(expert) for expert in experts), "seen", "left out", "without", "divergence", "floor"]
+    heads = ["#", *(table_cell(expert) for expert in experts), "seen", "left out", "without", "divergence", "floor"]
     yield _row(heads)
     yield _row(["---:"] * len(heads))
     for one in sorted(study.candidates, key=lambda one: (choice.broken(one, config.floor) > 0, -one.seen.value)):
@@ -70,13 +70,13 @@ def _other(config: SearchConfig, study: Study) -> Iterator[str]:
 
 def weights(candidate: Candidate) -> str:
     """A candidate's weights, as `fomc 0.4, sentiment 0.6`."""
-    return ", ".join(f"{line(name)} {weight:g}" for name, weight in candidate.weights.items())
+    return ", ".join(f"{single_line(name)} {weight:g}" for name, weight in candidate.weights.items())
 
 
 def _cells(one: Candidate, experts: list[str], floor: Floor) -> list[str]:
     kept = "kept" if choice.broken(one, floor) == 0 else "broken"
     own = [f"{one.weights[expert]:g}" for expert in experts]
-    figures = [_figure(one.seen), _figure(one.leave_out, "+"), cell(one.worst), _figure(one.divergence)]
+    figures = [_figure(one.seen), _figure(one.leave_out, "+"), table_cell(one.worst), _figure(one.divergence)]
     return [str(one.candidate), *own, *figures, kept]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from fin_plugins.common.markdown import cell, code, figure, line, words
+from fin_plugins.common.markdown import escape, inline_code, number, single_line, table_cell
 from fin_plugins.training.report import card_tables, card_use
 from fin_plugins.training.report.plot import FILE as PLOT
 from fin_plugins.training.report.record import Record, TaskData
@@ -24,7 +24,7 @@ def model_card(record: Record) -> str:
     """
     # No autoescape: this is Markdown, not HTML; the filters escape for it.
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
-    environment.filters |= {"words": words, "code": code, "cell": cell, "figure": figure}
+    environment.filters |= {"words": escape, "code": inline_code, "cell": table_cell, "figure": number}
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         record=record,
         full=record.method == "full",
@@ -46,7 +46,7 @@ def warnings(record: Record) -> list[str]:
         _LEAKS if record.keep_leaks else "",
         _unchecked(record),
         _of_tasks(record, lambda task: bool(_NON_COMMERCIAL.search(task.licence or "")), _LICENCE),
-        _NOT_FINITE if any(figure(point.loss) in _NO_NUMBERS for point in record.loss_curve) else "",
+        _NOT_FINITE if any(number(point.loss) in _NO_NUMBERS for point in record.loss_curve) else "",
     ]
     return [warning for warning in found if warning]
 
@@ -78,12 +78,12 @@ _NO_NUMBERS = ("–", "inf", "-inf")
 
 
 def _of_tasks(record: Record, applies: Callable[[TaskData], bool], warning: str) -> str:
-    names = [code(task.task) for task in record.tasks if applies(task)]
+    names = [inline_code(task.task) for task in record.tasks if applies(task)]
     return warning.format(", ".join(names)) if names else ""
 
 
 def _unchecked(record: Record) -> str:
-    return _UNCHECKED.format(", ".join(map(code, record.leaks_unchecked))) if record.leaks_unchecked else ""
+    return _UNCHECKED.format(", ".join(map(inline_code, record.leaks_unchecked))) if record.leaks_unchecked else ""
 
 
 def _front(record: Record) -> str:
@@ -91,7 +91,7 @@ def _front(record: Record) -> str:
     full = record.method == "full"
     # The licence follows from the base's and the data's, which no program can settle: the card says what is known.
     library = "transformers" if full else "peft"
-    front = {"model_name": line(record.name), "library_name": library, "license": "other"}
+    front = {"model_name": single_line(record.name), "library_name": library, "license": "other"}
     hub = card_use.hub_name(record)
     if hub:
         front |= {"base_model": hub, "base_model_relation": "finetune" if full else "adapter"}

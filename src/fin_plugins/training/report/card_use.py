@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from fin_plugins.common.markdown import code, line
+from fin_plugins.common.markdown import inline_code, single_line
 from fin_plugins.training.report.evaluation_command import adapter_name
 from fin_plugins.training.report.record import Record
 
@@ -44,7 +44,7 @@ def hub_name(record: Record) -> str | None:
 
 def base_in_words(record: Record) -> str:
     """The base model, in Markdown."""
-    return _DEMO if record.config["model"] == "demo" else code(record.config["model"])
+    return _DEMO if record.config["model"] == "demo" else inline_code(record.config["model"])
 
 
 def _base_argument(record: Record) -> str:
@@ -52,12 +52,12 @@ def _base_argument(record: Record) -> str:
 
 
 def _command(record: Record, base: str) -> str:
-    name = adapter_name(line(Path(record.config["output"] or "").name or record.name))
+    name = adapter_name(single_line(Path(record.config["output"] or "").name or record.name))
     # vLLM serves no DoRA.
     engine = "fin_hf" if record.method == "dora" else "fin_vllm"
     model = f"--model {engine} --model_args pretrained={'PATH' if record.method == 'full' else base}"
     adapter = "" if record.method == "full" else f" --adapter {name}=PATH"
-    tasks = shlex.quote(",".join(line(task.task) for task in record.tasks))
+    tasks = shlex.quote(",".join(single_line(task.task) for task in record.tasks))
     template = "" if record.config["chat_template"] is False else " --apply_chat_template"
     return f"fin eval {model}{adapter} --tasks {tasks}{template}"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 from fin_plugins.training.report.record import Record
 from fin_plugins.training.report.svg import write_svg
 
@@ -41,7 +41,7 @@ def draw(record: Record) -> "Figure":
     if checks:
         _draw_validation(axes[1], record)
     axes[-1].set_xlabel("step")
-    title = line(record.name)
+    title = single_line(record.name)
     # A name may hold dollar signs, which would start a formula.
     figure.suptitle(title if len(title) <= _TITLE else title[: _TITLE - 1] + "…", fontsize=10, parse_math=False)
     return figure
