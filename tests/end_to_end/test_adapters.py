@@ -1,6 +1,6 @@
-"""`fin eval` with adapters, as typed: one real engine, the real model, an adapter that was really trained.
+"""`fin eval` with a base and two adapters on one vLLM engine, and the board of its results, with the real model.
 
-The worked examples are scored beside shipped tasks, so that they need no engine of their own.
+The tasks in `examples/` are scored beside shipped ones, so that they need no engine start.
 """
 
 import json
@@ -15,7 +15,7 @@ from fin_plugins.demo.run import ENVIRONMENT
 from tests.conftest import ROOT, samples
 from tests.scoring.prompts import tiny_adapter
 
-EXAMPLES = ["headlines", "headlines_gen", "letters", "letters_gen"]
+EXAMPLES = ["headlines", "letters_gen"]
 TASKS = ["fin_fomc", "fin_argument_gen", *EXAMPLES]
 
 
@@ -27,70 +27,63 @@ def fin(*arguments: str, **env: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped configuration on fewer rows, as typed: what it learns in half a minute does not matter."""
-    folder = tmp_path_factory.mktemp("trained") / "fomc"
-    tasks = "tasks=[{task: fin_fomc, cap: 16}]"
-    # A busy core beside it makes two threads ten times slower than one.
-    printed = fin(
-        *("train", "demo", "--set", tasks, "--set", "epochs=1", "--set", "validation=off", "--out", str(folder)),
-        OMP_NUM_THREADS="1",
-    )
-    assert "fin eval --model fin_hf" in printed
-    return folder
-
-
 @dataclass(frozen=True)
-class Scored:
-    """A run of `fin eval`."""
+class Run:
+    """A finished run of `fin eval`.
+
+    Attributes:
+        command: arguments of `fin`.
+        output: what it printed.
+        folder: folder of the result files.
+        models: path of base or adapter by name.
+    """
 
     command: list[str]
-    printed: str
-    out: Path
+    output: str
+    folder: Path
     models: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def scored(trained: Path, demo_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
-    """Base and two adapters on every task."""
-    folder = tmp_path_factory.mktemp("scored")
-    other = tiny_adapter(demo_model_path, folder / "random", seed=3)
+def run(demo_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("adapters")
+    adapters = {name: tiny_adapter(demo_model_path, folder / name, seed) for seed, name in enumerate(("fomc", "fpb"))}
     command = [
         *("eval", "--model", "fin_vllm", "--tasks", ",".join(TASKS), "--limit", "2", "--apply_chat_template"),
         *("--include_path", str(ROOT / "examples")),
         *("--model_args", f"pretrained={demo_model_path},dtype=float32,max_model_len=2048,enforce_eager=True"),
-        *("--adapter", f"fomc={trained}", "--adapter", f"random={other}", "--verify-adapters"),
+        *(f"--adapter={name}={path}" for name, path in adapters.items()),
+        "--verify-adapters",
         *("--output_path", str(folder / "out")),
     ]
-    models = {"base": str(demo_model_path), "fomc": str(trained), "random": str(other)}
-    return Scored(command, fin(*command), folder / "out", models)
+    models = {"base": demo_model_path, **adapters}
+    return Run(command, fin(*command), folder / "out", {name: str(path) for name, path in models.items()})
 
 
-def test_base_and_adapters_on_one_engine(scored: Scored) -> None:
-    assert scored.printed.count("engine started") == 1
+def test_base_and_adapters_on_one_engine(run: Run) -> None:
+    assert run.output.count("engine started") == 1
     files = {}
-    for file in scored.out.rglob("results_*.json"):
+    for file in run.folder.rglob("results_*.json"):
         result = json.loads(file.read_text(encoding="utf-8"))
         files[result["config"]["model_args"].get("adapter_name", "base")] = (file, result)
-    assert set(files) == {"base", "fomc", "random"}
+    assert set(files) == set(run.models)
     answers = set()
     for name, (file, result) in files.items():
         assert set(result["results"]) == set(TASKS)
         assert result["model_source"] == result["config"]["model"] == "fin_vllm"
-        assert result["model_name"] == scored.models[name]
+        assert result["model_name"] == run.models[name]
         rows = samples(file.parent, "fin_fomc")
         assert len(rows) == len(samples(file.parent, "fin_argument_gen")) == 2
         answers.add(json.dumps([row["filtered_resps"] for row in rows]))
     assert len(answers) == 3
-    before = sorted(scored.out.rglob("*.json*"))
-    again = fin(*scored.command)
+    before = sorted(run.folder.rglob("*.json*"))
+    again = fin(*run.command)
     assert "engine started" not in again
-    assert sorted(scored.out.rglob("*.json*")) == before
+    assert sorted(run.folder.rglob("*.json*")) == before
 
 
-def test_the_worked_examples_stand_on_a_board(scored: Scored, tmp_path: Path) -> None:
-    fin("board", str(scored.out), "--out", str(tmp_path), "--no-published")
+def test_the_board_shows_the_example_tasks(run: Run, tmp_path: Path) -> None:
+    fin("board", str(run.folder), "--out", str(tmp_path), "--no-published")
     board = json.loads((tmp_path / "board.json").read_text(encoding="utf-8"))
     columns = {column["key"]: column for column in board["columns"]}
     assert set(columns) == set(TASKS)
