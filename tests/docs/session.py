@@ -53,13 +53,13 @@ def type_page(blocks: list[tuple[str, int]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    pages = json.load(sys.stdin)
+    folder, pages = sys.argv[1], json.load(sys.stdin)  # lm-eval changes sys.argv
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     shown = []
     for number, page in enumerate(pages):
-        os.makedirs(f"{sys.argv[1]}/{number}", exist_ok=True)
-        os.chdir(f"{sys.argv[1]}/{number}")
+        os.makedirs(f"{folder}/{number}", exist_ok=True)
+        os.chdir(f"{folder}/{number}")
         shown.append(type_page(page))
     json.dump(shown, answers)
     answers.flush()
