@@ -24,6 +24,9 @@ def write_pages(app: Any = None) -> None:
     pages = {"tasks.md": tasks(), "configurations.md": configurations(), "rules.md": rules()}
     rooms = {f"api/{name}.md": text for name, text in api()}
     pages |= rooms | {"api/index.md": api_index(list(rooms))}
+    for file in (REFERENCE / "api").glob("*.md"):
+        if f"api/{file.name}" not in pages:
+            file.unlink()
     for name, text in pages.items():
         file = REFERENCE / name
         file.parent.mkdir(exist_ok=True)

@@ -39,7 +39,7 @@ def after_napoleon(app: Any, what: str, name: str, obj: Any, options: Any, lines
 def _is_valid(lines: list[str], env: Any) -> bool:
     """Whether docutils parses the lines without a message; transforms, which cost more than parsing, are left out."""
     settings = frontend.get_default_settings(Parser)
-    settings.update({"report_level": 5, "halt_level": 5, "warning_stream": False, "env": env}, None)
+    vars(settings).update(report_level=5, halt_level=5, warning_stream=False, env=env)
     document = utils.new_document("docstring", settings)
     messages: list[Any] = []
     document.reporter.attach_observer(messages.append)
