@@ -122,7 +122,9 @@ def house() -> str:
                 x, top = 150 + 261 * column, y + 12 + 62 * number
                 parts.append(box(x, top, 250, 54, room, [ROOMS[room]], PAPER))
         y += height + 12
-    parts.append(text(30, y + 12, "A folder imports only from folders after it: to the right of it, or below.", 13, GREY))
+    parts.append(
+        text(30, y + 12, "A folder imports only from folders after it: to the right of it, or below.", 13, GREY)
+    )
     return svg(960, y + 30, "The folders of fin_plugins in the order of their imports", parts)
 
 

@@ -65,7 +65,9 @@ def tasks() -> str:
         trained = f"{rows.get('train', '–')} / {rows.get('validation', '–')}"
         floor = " / ".join(percent(card["floor"][metric]) for metric in ("acc", "weighted_f1", "macro_f1"))
         side, labels = SIDES[card["seen"]], len(card["labels"])
-        lines.append(f"| [`{name}`](#{name.replace('_', '-')}) | {side} | {labels} | {rows['test']} | {trained} | {floor} |")
+        lines.append(
+            f"| [`{name}`](#{name.replace('_', '-')}) | {side} | {labels} | {rows['test']} | {trained} | {floor} |"
+        )
     lines += ["", "## Groups\n", *groups(), "", "## Data cards\n"]
     for name, card in cards.items():
         lines += [f"({name.replace('_', '-')})=", f"### {name}\n", *data_card(card)]
@@ -138,7 +140,11 @@ def configurations() -> str:
         lines += [f"## {title}\n", f"Read by {used_by}.\n", *_keys(schema)]
         for name, part in schema.get("$defs", {}).items():
             if part.get("properties"):
-                lines += [f"### {title.split()[0]}: `{name}`\n", _one_line(part.get("description", "")) + "\n", *_keys(part)]
+                lines += [
+                    f"### {title.split()[0]}: `{name}`\n",
+                    _one_line(part.get("description", "")) + "\n",
+                    *_keys(part),
+                ]
     return "\n".join(lines) + "\n"
 
 

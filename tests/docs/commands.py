@@ -44,9 +44,7 @@ class Block:
 
 def blocks(markdown: str) -> list[Block]:
     """All blocks in order."""
-    return [
-        Block(match["language"], match["text"], int(match["status"] or 0)) for match in _BLOCK.finditer(markdown)
-    ]
+    return [Block(match["language"], match["text"], int(match["status"] or 0)) for match in _BLOCK.finditer(markdown)]
 
 
 def pages() -> list[Path]:

@@ -3,7 +3,8 @@
     python -m tests.docs.session FOLDER < blocks.json
 
 reads a JSON list of pages, each a list of `[commands, exit status]`, and prints a JSON list of pages, each a list of what
-a terminal would have shown. `fin` runs in this process, everything else in bash.
+a terminal would have shown. `fin` runs in this process, everything else in bash. lm-eval's own 14,000 task files, which
+no page asks for, are not read: that takes most of the time of a short evaluation.
 """
 
 import json
@@ -12,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import Any
 
 from click.testing import CliRunner
 
@@ -19,6 +21,18 @@ from fin_plugins.cli.main import fin
 
 _MODEL = "$(fin demo --model-path)"
 _ASSIGNMENT = re.compile(r"([A-Z_]+)=(\S*)")
+
+
+def without_own_tasks_of_lm_eval() -> None:
+    """Let lm-eval read only the task folders that it is given."""
+    from lm_eval.tasks import TaskManager
+
+    everything = TaskManager.__init__
+
+    def given(self: Any, *words: Any, **options: Any) -> None:
+        everything(self, *words, **{**options, "include_defaults": False})
+
+    TaskManager.__init__ = given  # type: ignore[method-assign]
 
 
 def type_line(line: str) -> tuple[int, str]:
@@ -56,6 +70,7 @@ if __name__ == "__main__":
     folder, pages = sys.argv[1], json.load(sys.stdin)  # lm-eval changes sys.argv
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    without_own_tasks_of_lm_eval()
     shown = []
     for number, page in enumerate(pages):
         os.makedirs(f"{folder}/{number}", exist_ok=True)
