@@ -43,6 +43,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 default_role = "code"
+smartquotes = False  # an option is --dtype, not –dtype
 
 # A link to another project's page cannot be followed everywhere: `make docs-external` follows them.
 linkcheck_timeout = 20

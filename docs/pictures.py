@@ -2,7 +2,7 @@
 
 - score-flow.svg: a row's way from the upstream file to a cell of the board.
 - house.svg: the folders of the package in the order of their imports, as pyproject.toml declares it.
-- board.png: the top of leaderboard/index.html as Chromium shows it (only with `--board`; needs Chromium and Playwright).
+- board.png: the top of leaderboard/index.html as Chromium shows it (with `--board`; needs Chromium and Playwright).
 """
 
 import shutil
@@ -67,7 +67,7 @@ def svg(width: int, height: int, title: str, parts: list[str]) -> str:
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' height='{height}' "
         f"role='img' aria-label='{escape(title)}'><title>{escape(title)}</title><defs><marker id='a' viewBox='0 0 8 8' "
-        f"refX='7' refY='4' markerWidth='7' markerHeight='7' orient='auto'><path d='M0 0 8 4 0 8z' fill='{GREY}'/></marker>"
+        f"refX='7' refY='4' markerWidth='7' markerHeight='7' orient='auto'><path d='M0 0 8 4 0 8z' fill='{GREY}'/></marker>"  # noqa: E501
         f"</defs><rect width='{width}' height='{height}' rx='10' fill='{PAPER}'/>{''.join(parts)}</svg>\n"
     )
 
@@ -77,9 +77,9 @@ def score_flow() -> str:
     left, wide, half, right = 150, 620, 300, 470
     steps = [
         (20, "data", "Upstream file", ["pinned by commit and sha256, fetched once by fin data fetch"]),
-        (105, "data", "Row", ["text, gold label and split, in Parquet; train rows that stand in a test set are dropped,",
+        (105, "data", "Row", ["text, gold label and split, in Parquet; train rows that stand in a test set are dropped,",  # noqa: E501
                               "and the content of every split is hashed"]),
-        (210, "tasks", "Prompt", ["the task's YAML: instruction, Sentence: {{text}}, then label: opens the assistant's turn;",
+        (210, "tasks", "Prompt", ["the task's YAML: instruction, Sentence: {{text}}, then label: opens the assistant's turn;",  # noqa: E501
                                   "the model's chat template around it"]),
     ]  # fmt: skip
     parts = []
@@ -88,15 +88,15 @@ def score_flow() -> str:
     parts += [arrow(460, 84, 460, 103), arrow(460, 187, 460, 208)]
     parts += [
         text(24, 338, "scoring", 12, GREY),
-        box(left, 315, half, 100, "fin_fomc: likelihood", ["one prefill gives the log-likelihood", "of every label; the likeliest one", "is the answer"]),
-        box(right, 315, half, 100, "fin_fomc_gen: generation", ["the model writes up to 16 tokens;", "the parser finds one label, or says", "missing or ambiguous"]),
+        box(left, 315, half, 100, "fin_fomc: likelihood", ["one prefill gives the log-likelihood", "of every label; the likeliest one", "is the answer"]),  # noqa: E501
+        box(right, 315, half, 100, "fin_fomc_gen: generation", ["the model writes up to 16 tokens;", "the parser finds one label, or says", "missing or ambiguous"]),  # noqa: E501
         arrow(300, 292, 300, 313), arrow(620, 292, 620, 313), arrow(300, 415, 300, 438), arrow(620, 415, 620, 438),
         text(24, 463, "tasks, stats", 12, GREY),
-        box(left, 440, wide, 82, "Result file and sample file", ["gold label and answer of each document; accuracy, weighted F1, macro F1, MCC,",
+        box(left, 440, wide, 82, "Result file and sample file", ["gold label and answer of each document; accuracy, weighted F1, macro F1, MCC,",  # noqa: E501
             "each with a bootstrap standard error, in lm-eval's own files"]),
         arrow(460, 522, 460, 545),
         text(24, 570, "board", 12, GREY),
-        box(left, 547, wide, 82, "Board", ["every metric is computed again from the answers and must agree with the result file;",
+        box(left, 547, wide, 82, "Board", ["every metric is computed again from the answers and must agree with the result file;",  # noqa: E501
             "10,000 draws of the same documents for all models give the interval"]),
         arrow(460, 629, 460, 652),
         f"<rect x='{left + 150}' y='654' width='320' height='46' rx='7' fill='{BLUE}'/>",

@@ -19,8 +19,23 @@ SIDES = {True: "seen", False: "unseen"}
 NOT_DOCUMENTED = {"authoring", "catalogue", "cli", "compat", "demo", "doctor", "hardware", "lm_eval_tasks", "startup"}
 
 
+def name_commands(group: Any) -> None:
+    """Give every command the name under which its group has it, which sphinx-click shows."""
+    import click
+
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        command.name = name
+        if isinstance(command, click.Group):
+            name_commands(command)
+
+
 def write_pages(app: Any = None) -> None:
     """Write all generated pages; a page that is up to date is left alone."""
+    from fin_plugins.cli.main import fin
+
+    name_commands(fin)
     pages = {"tasks.md": tasks(), "configurations.md": configurations(), "rules.md": rules()}
     rooms = {f"api/{name}.md": text for name, text in api()}
     pages |= rooms | {"api/index.md": api_index(list(rooms))}
@@ -54,8 +69,8 @@ def tasks() -> str:
     lines = [
         NOTE + "# Tasks and data cards\n",
         "Each task has a generation twin with `_gen` at the end of its name ({doc}`../explanations/protocols`). *Seen* "
-        "tasks may be trained on; *unseen* tasks never are. The *floor* is the score of always giving the most frequent "
-        "label. This page is generated from the data cards of the package, which `fin data card` prints; licences are "
+        "tasks may be trained on; *unseen* tasks never are. The *floor* is the score of always giving the most "
+        "frequent label. This page is generated from the data cards of the package, which `fin data card` prints; licences are "
         "quoted as the publishers state them.\n",
         "| task | side | labels | test rows | train / validation | floor: accuracy / weighted F1 / macro F1 |",
         "|---|---|---:|---:|---:|---:|",
@@ -99,8 +114,8 @@ def data_card(card: Mapping[str, Any]) -> Iterator[str]:
     if "exact_before" in leaks:
         yield (
             f"- **Test rows whose text is in {leaks['split']}**, before → after cleaning: "
-            f"exact {leaks['exact_before']} → {leaks['exact_after']}, near {leaks['near_before']} → {leaks['near_after']} "
-            f"(of {leaks['test']:,}; near: similarity of at least {leaks['near_threshold']})"
+            f"exact {leaks['exact_before']} → {leaks['exact_after']}, "
+            f"near {leaks['near_before']} → {leaks['near_after']} (of {leaks['test']:,}; near: similarity of at least {leaks['near_threshold']})"
         )
     files = [f"`{source['path'].rpartition('/')[2]}` at commit `{source['commit'][:12]}`" for source in card["sources"]]
     yield f"- **Files**: {', '.join(files)}\n"
@@ -131,8 +146,8 @@ def configurations() -> str:
     }
     lines = [
         NOTE + "# Configurations\n",
-        "All keys of the files that `fin train`, `fin merge search` and `fin run` read. An unknown key is an error. The "
-        "tables are generated from the pydantic models behind the files; `--set KEY=VALUE` changes any key from the "
+        "All keys of the files that `fin train`, `fin merge search` and `fin run` read. An unknown key is an error. "
+        "The tables are generated from the pydantic models behind the files; `--set KEY=VALUE` changes any key from the "
         "command line, with dots for nested ones (`lora.r=32`). Task files are lm-eval's: "
         "{doc}`file-formats` lists what fin-plugins adds.\n",
     ]
@@ -249,8 +264,8 @@ def api_index(pages: list[str]) -> str:
     names = "\n".join(page.removeprefix("api/").removesuffix(".md") for page in pages)
     return (
         NOTE + "# Python API\n\n"
-        "The modules that others may build on, with their docstrings: one page for each folder. Nothing has been released yet, so "
-        "names may still change; the dotted paths that task files use (`fin_plugins.tasks.…`) stay.\n\n"
+        "The modules that others may build on, with their docstrings: one page for each folder. Nothing has been released "
+        "yet, so names may still change; the dotted paths that task files use (`fin_plugins.tasks.…`) stay.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
     )
 

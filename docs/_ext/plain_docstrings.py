@@ -53,7 +53,7 @@ def skip_alias(app: Any, what: str, name: str, obj: Any, skip: bool, options: An
 
 
 def help_text(app: Any, ctx: Any, lines: list[str]) -> None:
-    """A command's help: blocks after `\\b` keep their lines, the rest flows."""
+    """A command's help: blocks after click's mark keep their lines, the rest flows."""
     made: list[str] = []
     verbatim = False
     for line in lines:

@@ -2,8 +2,8 @@
 
     python -m tests.docs.session FOLDER < blocks.json
 
-reads a JSON list of pages, each a list of `[commands, exit status]`, and prints a JSON list of pages, each a list of what
-a terminal would have shown. `fin` runs in this process, everything else in bash. lm-eval's own 14,000 task files, which
+reads a JSON list of pages, each a list of `[commands, exit status]`, and prints a JSON list of pages, each a list of
+what a terminal would have shown. `fin` runs in this process, everything else in bash. lm-eval's own 14,000 task files, which
 no page asks for, are not read: that takes most of the time of a short evaluation.
 """
 
@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
@@ -73,7 +74,7 @@ if __name__ == "__main__":
     without_own_tasks_of_lm_eval()
     shown = []
     for number, page in enumerate(pages):
-        os.makedirs(f"{folder}/{number}", exist_ok=True)
+        Path(folder, str(number)).mkdir(exist_ok=True)
         os.chdir(f"{folder}/{number}")
         shown.append(type_page(page))
     json.dump(shown, answers)

@@ -1,4 +1,4 @@
-"""Every command on every page is one that the program takes, and every link inside the documentation leads somewhere."""
+"""Every command on every page is one that the program takes, and every link on a page leads somewhere."""
 
 import json
 import re

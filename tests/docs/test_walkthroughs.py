@@ -1,4 +1,4 @@
-"""The pages that are typed line by line: with a tiny model here, with the small real model and a shell in `make prove`."""
+"""The pages that are typed line by line: with a tiny model here, with the real one and a shell in `make prove`."""
 
 import json
 import os
