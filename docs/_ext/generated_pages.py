@@ -70,8 +70,8 @@ def tasks() -> str:
         NOTE + "# Tasks and data cards\n",
         "Each task has a generation twin with `_gen` at the end of its name ({doc}`../explanations/protocols`). *Seen* "
         "tasks may be trained on; *unseen* tasks never are. The *floor* is the score of always giving the most "
-        "frequent label. This page is generated from the data cards of the package, which `fin data card` prints; licences are "
-        "quoted as the publishers state them.\n",
+        "frequent label. This page is generated from the data cards of the package, which `fin data card` prints; "
+        "licences are quoted as the publishers state them.\n",
         "| task | side | labels | test rows | train / validation | floor: accuracy / weighted F1 / macro F1 |",
         "|---|---|---:|---:|---:|---:|",
     ]
@@ -79,10 +79,8 @@ def tasks() -> str:
         rows = {split: f"{content['rows']:,}" for split, content in card["splits"].items()}
         trained = f"{rows.get('train', '–')} / {rows.get('validation', '–')}"
         floor = " / ".join(percent(card["floor"][metric]) for metric in ("acc", "weighted_f1", "macro_f1"))
-        side, labels = SIDES[card["seen"]], len(card["labels"])
-        lines.append(
-            f"| [`{name}`](#{name.replace('_', '-')}) | {side} | {labels} | {rows['test']} | {trained} | {floor} |"
-        )
+        side, labels, link = SIDES[card["seen"]], len(card["labels"]), f"[`{name}`](#{name.replace('_', '-')})"
+        lines.append(f"| {link} | {side} | {labels} | {rows['test']} | {trained} | {floor} |")
     lines += ["", "## Groups\n", *groups(), "", "## Data cards\n"]
     for name, card in cards.items():
         lines += [f"({name.replace('_', '-')})=", f"### {name}\n", *data_card(card)]
@@ -115,7 +113,8 @@ def data_card(card: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"- **Test rows whose text is in {leaks['split']}**, before → after cleaning: "
             f"exact {leaks['exact_before']} → {leaks['exact_after']}, "
-            f"near {leaks['near_before']} → {leaks['near_after']} (of {leaks['test']:,}; near: similarity of at least {leaks['near_threshold']})"
+            f"near {leaks['near_before']} → {leaks['near_after']} (of {leaks['test']:,}; "
+            f"near: similarity of at least {leaks['near_threshold']})"
         )
     files = [f"`{source['path'].rpartition('/')[2]}` at commit `{source['commit'][:12]}`" for source in card["sources"]]
     yield f"- **Files**: {', '.join(files)}\n"
@@ -147,8 +146,8 @@ def configurations() -> str:
     lines = [
         NOTE + "# Configurations\n",
         "All keys of the files that `fin train`, `fin merge search` and `fin run` read. An unknown key is an error. "
-        "The tables are generated from the pydantic models behind the files; `--set KEY=VALUE` changes any key from the "
-        "command line, with dots for nested ones (`lora.r=32`). Task files are lm-eval's: "
+        "The tables are generated from the pydantic models behind the files; `--set KEY=VALUE` changes any key from "
+        "the command line, with dots for nested ones (`lora.r=32`). Task files are lm-eval's: "
         "{doc}`file-formats` lists what fin-plugins adds.\n",
     ]
     for title, (used_by, schema) in files.items():
@@ -264,8 +263,8 @@ def api_index(pages: list[str]) -> str:
     names = "\n".join(page.removeprefix("api/").removesuffix(".md") for page in pages)
     return (
         NOTE + "# Python API\n\n"
-        "The modules that others may build on, with their docstrings: one page for each folder. Nothing has been released "
-        "yet, so names may still change; the dotted paths that task files use (`fin_plugins.tasks.…`) stay.\n\n"
+        "The modules that others may build on, with their docstrings: one page for each folder. Nothing has been "
+        "released yet, so names may still change; the dotted paths that task files use stay.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
     )
 

@@ -3,8 +3,8 @@
     python -m tests.docs.session FOLDER < blocks.json
 
 reads a JSON list of pages, each a list of `[commands, exit status]`, and prints a JSON list of pages, each a list of
-what a terminal would have shown. `fin` runs in this process, everything else in bash. lm-eval's own 14,000 task files, which
-no page asks for, are not read: that takes most of the time of a short evaluation.
+what a terminal would have shown. `fin` runs in this process, everything else in bash. lm-eval's own 14,000 task
+files, which no page asks for, are not read: that takes most of the time of a short evaluation.
 """
 
 import json
