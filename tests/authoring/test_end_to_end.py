@@ -1,4 +1,4 @@
-"""A task made by `fin task new` is evaluated, trained on and shown on the board, with no registration anywhere."""
+"""A task made by `fin task new` can be evaluated, trained on and shown on the board, without any registration."""
 
 import json
 import os
@@ -24,7 +24,7 @@ aggregate_metric_list: [{metric: acc, weight_by_size: false}, {metric: macro_f1,
 """
 
 
-def typed(*words: str | Path) -> str:
+def run(*words: str | Path) -> str:
     done = CliRunner().invoke(fin, list(map(str, words)))
     assert done.exit_code == 0, done.exception
     return done.output
@@ -32,12 +32,12 @@ def typed(*words: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows, the task that was made of them, one with a tag that includes it, and a group."""
+    """Rows, their task, a tagged task that includes it, and a group."""
     folder = tmp_path_factory.mktemp("own")
-    rows = [(f"{firm} {news}", label) for firm in FIRMS for label, said in NEWS.items() for news in said]
+    rows = [(f"{firm} {news}", label) for firm in FIRMS for label, events in NEWS.items() for news in events]
     (folder / "rows.csv").write_text("headline,mood\n" + "".join(f"{text},{label}\n" for text, label in rows))
     words = ["--alias", "0=negative", "--alias", "1=positive", "--alias", "2=neutral", "--licence", "CC0-1.0"]
-    typed("task", "new", "mine", "--data", folder / "rows.csv", "--out", folder, *NAMED, "--seen", *words)
+    run("task", "new", "mine", "--data", folder / "rows.csv", "--out", folder, *NAMED, "--seen", *words)
     (folder / "tagged.yaml").write_text(TAGGED)
     (folder / "group.yaml").write_text(GROUP)
     return folder
@@ -47,21 +47,21 @@ NAMED = ["--text", "headline", "--label", "mood"]
 
 
 def arguments(folder: Path, model: Path, tasks: str, results: str) -> list[str]:
-    named = ["--model", "hf", "--model_args", f"pretrained={model},dtype=float32", "--device", "cpu"]
+    model_options = ["--model", "hf", "--model_args", f"pretrained={model},dtype=float32", "--device", "cpu"]
     where = ["--include_path", str(folder), "--output_path", str(folder / results)]
-    return ["--tasks", tasks, *named, *where, "--log_samples", "--limit", "6"]
+    return ["--tasks", tasks, *model_options, *where, "--log_samples", "--limit", "6"]
 
 
 @pytest.fixture(scope="module")
 def evaluated(folder: Path, tiny_models: dict[str, Path]) -> Path:
-    """Results of `fin eval`: the task by its group, and its twin."""
+    """Results of `fin eval` for the group and the generative variant."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [])  # lm-eval's command line is run in this process
-        typed("eval", *arguments(folder, tiny_models["base"], "my_group,mine_gen", "results"))
+        run("eval", *arguments(folder, tiny_models["base"], "my_group,mine_gen", "results"))
     return folder / "results"
 
 
-def test_fin_eval_scores_the_task_its_twin_a_tag_and_a_group(evaluated: Path) -> None:
+def test_fin_eval_scores_the_group_and_the_generative_variant(evaluated: Path) -> None:
     read = result_file(evaluated)
     choice, reply = read["results"]["mine"], read["results"]["mine_gen"]
     assert {"acc,none", "macro_f1,none", "macro_f1_stderr,none", "mcc,none"} <= set(choice)
@@ -70,8 +70,8 @@ def test_fin_eval_scores_the_task_its_twin_a_tag_and_a_group(evaluated: Path) ->
     fin_entry = read["configs"]["mine"]["metadata"]["fin"]
     assert fin_entry["seen"] is True and fin_entry["data"] == "real" and set(fin_entry["content_hash"]) == SPLITS
     assert "def macro_f1(" in json.dumps(read["configs"]["mine"]["metric_list"])
-    (first, *_), (said, *_) = samples(evaluated, "mine"), samples(evaluated, "mine_gen")
-    assert first["doc"] == said["doc"]
+    (first, *_), (generated, *_) = samples(evaluated, "mine"), samples(evaluated, "mine_gen")
+    assert first["doc"] == generated["doc"]
     assert first["doc"]["choices"] == ["negative", "positive", "neutral"]
     assert first["arguments"]["gen_args_0"]["arg_0"].endswith(f"Headline: {first['doc']['text']}\nlabel:")
 
@@ -80,13 +80,14 @@ SPLITS = {"train", "validation", "test"}
 
 
 def test_the_board_shows_it_on_its_side(evaluated: Path, tmp_path: Path) -> None:
-    typed("board", evaluated, "--out", tmp_path)
+    run("board", evaluated, "--out", tmp_path)
     columns = {column["key"]: column for column in json.loads((tmp_path / "board.json").read_text())["columns"]}
     assert {"mine", "mine_gen", "tagged"} <= set(columns)
     assert all(column["seen"] is True for column in columns.values())
 
 
-def test_plain_lm_eval_runs_it(folder: Path, tiny_models: dict[str, Path], evaluated: Path) -> None:
+@pytest.mark.prove
+def test_plain_lm_eval_gives_the_same_scores(folder: Path, tiny_models: dict[str, Path], evaluated: Path) -> None:
     command = [str(Path(sys.executable).parent / "lm_eval")]
     command += arguments(folder, tiny_models["base"], "my_tag,mine_gen", "plain")
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd="/")
@@ -97,13 +98,13 @@ def test_plain_lm_eval_runs_it(folder: Path, tiny_models: dict[str, Path], evalu
         assert plain["mine_gen"][metric] == ours["mine_gen"][metric]
 
 
-def test_fin_train_takes_its_path(folder: Path, tiny_models: dict[str, Path], tmp_path: Path) -> None:
+def test_fin_train_accepts_its_path(folder: Path, tiny_models: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "train.yaml"
     settings = {"model": str(tiny_models["base"]), "tasks": [str(folder / "mine.yaml")], "max_steps": 1}
     small = {"lora": {"r": 2}, "validation": {"rows": 2}, "dtype": "float32", "batch_size": 2}
     file.write_text(json.dumps({**settings, **small, "output": str(tmp_path / "adapter")}))
-    told = typed("train", file)
-    assert f"--tasks mine --include_path {folder}" in told
+    output = run("train", file)
+    assert f"--tasks mine --include_path {folder}" in output
     record = json.loads((tmp_path / "adapter" / "train.json").read_text())
     (task,) = record["tasks"]
     assert (task["task"], task["seen"], task["licence"], task["origin"]) == ("mine", True, "CC0-1.0", "real")

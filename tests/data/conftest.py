@@ -1,36 +1,33 @@
-"""A mirror of the raw files where there is one, a small synthetic data set where there is none."""
+"""A small synthetic data set with its raw file, a server for it, and the real data sets built once."""
 
 import hashlib
 import http.server
 import json
-import os
 import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fin_plugins.data import fetch, sources
+from fin_plugins.data import builders, download, sources
 
 REPO = Path(__file__).resolve().parents[2]
 COMMIT = "0" * 40
 
 
 @pytest.fixture(scope="session")
-def mirror():
-    folder = Path(os.environ.get("FIN_TEST_MIRROR") or REPO.parent / "shared" / "upstream")
-    if not (folder / "gtfintechlab").is_dir():
-        pytest.skip(f"no copies of the raw files in {folder}: set FIN_TEST_MIRROR to such a folder")
-    return folder
+def built_splits(mirror):
+    """The splits of every data set before and after decontamination, built once from the real raw files."""
+    return {key: builders.build_splits(dataset, mirror) for key, dataset in sources.datasets().items()}
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """An empty data folder, and no setting of the person who runs the tests."""
+    """An empty data folder; the environment of whoever runs the tests does not count."""
     for name in ("FIN_DATA", "FIN_DATA_BASE_URL", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FIN_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(fetch, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(download, "RETRY_DELAYS", (0.01, 0.01))
     return tmp_path / "data"
 
 
@@ -63,13 +60,13 @@ def small_deal(copies, monkeypatch):
     return small
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files; the first `failures` requests are answered with `status`."""
+class FlakyHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, after answering the first `failures` requests with `status`."""
 
-    failures, status, asked = 0, 503, 0
+    failures, status, requests = 0, 503, 0
 
     def do_GET(self):
-        type(self).asked += 1
+        type(self).requests += 1
         if type(self).failures > 0:
             type(self).failures -= 1
             self.send_error(type(self).status)
@@ -86,7 +83,7 @@ def serve(monkeypatch):
     servers = []
 
     def start(root, failures=0, status=503):
-        handler = type("Handler", (Quiet,), {"failures": failures, "status": status, "asked": 0})
+        handler = type("Handler", (FlakyHandler,), {"failures": failures, "status": status, "requests": 0})
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(root)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("FIN_DATA_BASE_URL", f"http://127.0.0.1:{server.server_port}")

@@ -1,10 +1,10 @@
-"""One tiny base and its experts for all tests of merging."""
+"""A tiny base and its experts, shared by all tests of merging."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.merging.inputs_made import make_adapter, make_base, make_checkpoint
+from tests.merging.model_factories import make_adapter, make_base, make_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -22,4 +22,4 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[st
 @pytest.fixture(scope="session")
 def adapters(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("adapters")
-    return {name: make_adapter(folder / name, base, seed) for seed, name in enumerate(["a", "b"])}
+    return {name: make_adapter(folder / name, base, seed) for seed, name in enumerate("ab")}

@@ -1,3 +1,5 @@
+"""Adapter folders, `--adapter` flags, and the vLLM arguments for adapters."""
+
 import json
 import os
 from pathlib import Path
@@ -8,11 +10,11 @@ from safetensors.numpy import save_file
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.compat.vllm import LORA_RANKS
-from fin_plugins.scoring.adapters import Adapter, engine_limits, parse_adapter_flag, read_adapter, read_adapters
+from fin_plugins.scoring.adapters import Adapter, parse_adapter_flag, read_adapter, read_adapters, vllm_lora_arguments
 
 
 def _folder(folder: Path, weights: str = "adapter_model.safetensors", **settings: object) -> Path:
-    """A folder as PEFT lays it out."""
+    """A folder laid out like PEFT's."""
     folder.mkdir(parents=True)
     config = {"peft_type": "LORA", "r": 8, "base_model_name_or_path": "models/base", **settings}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -25,7 +27,7 @@ def _adapter(rank: int, name: str = "a") -> Adapter:
     return Adapter(name, Path("/adapters") / name, rank, "base", ("q_proj",))
 
 
-def test_reads_what_peft_writes(tmp_path: Path) -> None:
+def test_reads_an_adapter_saved_by_peft(tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -46,7 +48,7 @@ def test_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(FinError, match=r"adapter fomc: .*nothing is not a folder .*downloaded first"):
+    with pytest.raises(FinError, match=r"adapter fomc: .*nothing is not a folder"):
         read_adapter("fomc", tmp_path / "nothing")
 
 
@@ -62,7 +64,7 @@ def test_other_folder(tmp_path: Path) -> None:
 
 
 def test_pickle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FinError, match=r"adapter_model\.bin only, a pickle.*save_pretrained"):
+    with pytest.raises(FinError, match=r"adapter_model\.bin, a pickle.*save_pretrained"):
         read_adapter("fomc", _folder(tmp_path / "a", weights="adapter_model.bin"))
 
 
@@ -74,12 +76,12 @@ def test_no_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"peft_type": "IA3"}, "says peft_type IA3, and only LORA .*merge_and_unload"),
+        ({"peft_type": "IA3"}, "IA3.*merge_and_unload"),
         ({"r": 0}, r"has ranks \[0\]"),
         ({"rank_pattern": {"q_proj": "4"}}, r"has ranks \[8, '4'\]"),
     ],
 )
-def test_settings_that_cannot_be(tmp_path: Path, settings: dict, message: str) -> None:
+def test_invalid_settings(tmp_path: Path, settings: dict, message: str) -> None:
     with pytest.raises(FinError, match=message):
         read_adapter("fomc", _folder(tmp_path / "a", **settings))
 
@@ -92,7 +94,7 @@ def test_unreadable_settings(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
-def test_settings_that_are_no_file_to_read(tmp_path: Path, kind: str) -> None:
+def test_settings_that_are_not_a_regular_file(tmp_path: Path, kind: str) -> None:
     file = _folder(tmp_path / "a") / "adapter_config.json"
     file.unlink()
     if kind == "pipe":
@@ -113,15 +115,15 @@ def test_settings_that_are_no_file_to_read(tmp_path: Path, kind: str) -> None:
     [
         ("adapters/fomc", "expected NAME=PATH"),
         ("fomc=", "expected NAME=PATH"),
-        ("=adapters/fomc", "the name '' must be made of"),
-        ("a b=adapters/fomc", "the name 'a b' must be made of"),
-        ("../x=adapters/fomc", "the name '../x' must be made of"),
-        ("..=adapters/fomc", "the name '..' must be made of"),
-        ("base=adapters/fomc", "base is what the base model is called"),
-        ("Base=adapters/fomc", "Base is what the base model is called"),
+        ("=adapters/fomc", "the name ''"),
+        ("a b=adapters/fomc", "the name 'a b'"),
+        ("../x=adapters/fomc", "the name '../x'"),
+        ("..=adapters/fomc", "the name '..'"),
+        ("base=adapters/fomc", "base is"),
+        ("Base=adapters/fomc", "Base is"),
     ],
 )
-def test_flags_that_cannot_be_read(flag: str, message: str) -> None:
+def test_invalid_flags(flag: str, message: str) -> None:
     with pytest.raises(FinError, match=f"--adapter .*{message}"):
         parse_adapter_flag(flag)
 
@@ -130,35 +132,35 @@ def test_a_path_may_hold_an_equals_sign(tmp_path: Path) -> None:
     assert parse_adapter_flag(f"x={_folder(tmp_path / 'r=8')}").path == tmp_path / "r=8"
 
 
-def test_names_and_folders_are_given_once(tmp_path: Path) -> None:
+def test_a_name_or_folder_given_twice(tmp_path: Path) -> None:
     first, second = _folder(tmp_path / "a"), _folder(tmp_path / "b")
     (tmp_path / "link").symlink_to(first)
     assert [adapter.name for adapter in read_adapters([f"x={first}", f"y={second}"])] == ["x", "y"]
-    with pytest.raises(FinError, match="the name x is given twice"):
+    with pytest.raises(FinError, match="the name x"):
         read_adapters([f"x={first}", f"x={second}"])
     with pytest.raises(FinError, match="the same folder as adapter x"):
         read_adapters([f"x={first}", f"y={tmp_path / 'link'}"])
 
 
 @pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (8, 8), (32, 32), (33, 64), (300, 320), (512, 512)])
-def test_smallest_allowed_rank(rank: int, allowed: int) -> None:
-    assert engine_limits([_adapter(1), _adapter(rank)])["max_lora_rank"] == allowed
+def test_smallest_sufficient_rank(rank: int, allowed: int) -> None:
+    assert vllm_lora_arguments([_adapter(1), _adapter(rank)])["max_lora_rank"] == allowed
 
 
-def test_limits() -> None:
-    assert engine_limits([]) == {}
+def test_arguments_follow_count_and_rank() -> None:
+    assert vllm_lora_arguments([]) == {}
     for count in (1, 3, 40):
-        limits = engine_limits([_adapter(16, str(i)) for i in range(count)])
+        arguments = vllm_lora_arguments([_adapter(16, str(i)) for i in range(count)])
         assert (
-            limits["enable_lora"]
-            and limits["lora_target_modules"] == ["q_proj"]
-            and 1 <= limits["max_loras"] <= limits["max_cpu_loras"] <= count
+            arguments["enable_lora"]
+            and arguments["lora_target_modules"] == ["q_proj"]
+            and 1 <= arguments["max_loras"] <= arguments["max_cpu_loras"] <= count
         )
     with pytest.raises(FinError, match=r"adapter wide: rank 513 is above 512.*fin_hf"):
-        engine_limits([_adapter(4), _adapter(513, "wide")])
+        vllm_lora_arguments([_adapter(4), _adapter(513, "wide")])
 
 
-def test_ranks_are_those_of_the_installed_engine() -> None:
+def test_ranks_match_the_installed_engine() -> None:
     """Read from the source: importing vLLM's settings takes longer than all these tests."""
     import importlib.util
     import re
@@ -167,8 +169,8 @@ def test_ranks_are_those_of_the_installed_engine() -> None:
     if spec is None or spec.origin is None:
         pytest.skip("vLLM is not installed here")
     source = (Path(spec.origin).parent / "config" / "lora.py").read_text(encoding="utf-8")
-    (found,) = re.findall(r"MaxLoRARanks = Literal\[([\d, ]+)\]", source)
-    assert tuple(int(rank) for rank in found.split(",")) == LORA_RANKS
+    (ranks,) = re.findall(r"MaxLoRARanks = Literal\[([\d, ]+)\]", source)
+    assert tuple(int(rank) for rank in ranks.split(",")) == LORA_RANKS
 
 
 def test_damaged_weights(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn, with answers outside the label set and on the edges."""
+"""Metrics against scikit-learn, including answers outside the label set and edge cases."""
 
 import math
 import warnings
@@ -24,14 +24,14 @@ def label_pairs(draw: st.DrawFn) -> Pairs:
 
 
 def by_sklearn(gold: list[int], predicted: list[int], n_labels: int) -> list[float]:
-    """Straight from label names, as a reader of the sample files would do it."""
+    """From label names, as a reader of the sample files would compute them."""
     truth = [f"label {index}" for index in gold]
-    said = [f"label {index}" if index >= 0 else "outside" for index in predicted]
+    answers = [f"label {index}" if index >= 0 else "outside" for index in predicted]
     names = [f"label {index}" for index in range(n_labels)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        f1s = [sk.f1_score(truth, said, labels=names, average=how, zero_division=0) for how in ("weighted", "macro")]
-        return [sk.accuracy_score(truth, said), *f1s, sk.matthews_corrcoef(truth, said)]
+        f1s = [sk.f1_score(truth, answers, labels=names, average=how, zero_division=0) for how in ("weighted", "macro")]
+        return [sk.accuracy_score(truth, answers), *f1s, sk.matthews_corrcoef(truth, answers)]
 
 
 @settings(deadline=None)
@@ -48,19 +48,19 @@ def test_confusion_counts_every_document_once(pairs: Pairs) -> None:
     assert table.shape == (n_labels, n_labels + 1)
     assert table.sum() == len(gold)
     assert table[:, -1].sum() == sum(answer < 0 for answer in predicted)
-    assert np.trace(table[:, :-1]) == sum(one == other for one, other in zip(gold, predicted, strict=True))
+    assert np.trace(table[:, :-1]) == sum(label == answer for label, answer in zip(gold, predicted, strict=True))
 
 
 @settings(deadline=None)
 @given(label_pairs())
-def test_missing_and_ambiguous_score_alike_and_never_better_than_an_answer(pairs: Pairs) -> None:
+def test_missing_and_ambiguous_score_the_same_and_never_better_than_an_answer(pairs: Pairs) -> None:
     gold, predicted, n_labels = pairs
     as_missing = [max(answer, -1) for answer in predicted]
     assert scores(gold, predicted, n_labels) == scores(gold, as_missing, n_labels)
     assert scores(gold, predicted, n_labels).acc <= scores(gold, [max(answer, 0) for answer in predicted], n_labels).acc
 
 
-def test_an_answer_outside_never_matches() -> None:
+def test_an_answer_outside_the_label_set_never_matches() -> None:
     assert scores([0, 1, 2], [-1, -2, -1], 3) == Scores(0.0, 0.0, 0.0, 0.0)
     assert scores([0, 0, 1, 1], [0, -1, 1, -2], 2).acc == 0.5
 
@@ -69,7 +69,7 @@ def test_a_label_that_never_occurs_counts_in_macro_f1() -> None:
     assert scores([0, 1], [0, 1], 4) == Scores(1.0, 1.0, 0.5, 1.0)
 
 
-def test_nothing_gives_nan_and_no_error() -> None:
+def test_no_documents_give_nan() -> None:
     assert all(math.isnan(value) for value in (*astuple(scores([], [], 3)), *astuple(majority_floor([], 3))))
     assert confusion([], [], 3).tolist() == [[0] * 4] * 3
 
@@ -89,6 +89,6 @@ def test_majority_floor_of_the_papers_deal_set() -> None:
 
 
 @pytest.mark.parametrize(("gold", "predicted"), [([0], [0, 1]), ([2], [0]), ([-1], [-1]), ([0], [2])])
-def test_indices_that_cannot_be_are_refused(gold: list[int], predicted: list[int]) -> None:
+def test_invalid_indices_are_rejected(gold: list[int], predicted: list[int]) -> None:
     with pytest.raises(ValueError, match="label"):
         scores(gold, predicted, 2)

@@ -1,4 +1,4 @@
-"""Own rows through lm-eval's own loader: files of every kind, splits, labels, and every mistake in one line."""
+"""A user's own data, loaded through lm-eval: sources, splits, labels, and every error in one line."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.data import guard
-from fin_plugins.data.normalise import normalise
-from fin_plugins.data.store import content_hash
+from fin_plugins.data import split_guard
+from fin_plugins.data.dataset_store import content_hash
+from fin_plugins.data.text_hashes import normalise
 
 SPLITS = {"test": 0.25, "validation": 0.1}
 TASK = """
@@ -62,11 +62,11 @@ def rows(folder: Path, name: str = "rows.csv", **columns: Any) -> Path:
     return path
 
 
-def test_one_file_is_cut_and_its_documents_carry_what_scoring_needs(
+def test_one_file_is_split_and_its_documents_have_what_scoring_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows(tmp_path)
-    monkeypatch.chdir("/")  # paths are relative to the YAML, wherever one stands
+    monkeypatch.chdir("/")  # paths are relative to the YAML, not to the working directory
     task = load(write(tmp_path, file="rows.csv", splits=SPLITS, aliases={"up": ["rise"]}))
     assert {split: len(found) for split, found in task.dataset.items()} == {"train": 26, "validation": 4, "test": 10}
     document = task.dataset["test"][0]
@@ -81,7 +81,7 @@ def test_one_file_is_cut_and_its_documents_carry_what_scoring_needs(
     assert fin["rows_dropped"] == {"no_text": 0, "in_held_out_split": 0}
 
 
-def test_the_cut_is_fixed_by_the_seed_and_test_rows_stand_in_no_order(tmp_path: Path) -> None:
+def test_the_seed_fixes_the_splits_and_test_rows_are_shuffled(tmp_path: Path) -> None:
     rows(tmp_path)
     ids = [load(write(tmp_path, file="rows.csv", splits=SPLITS, **seed)).dataset["test"]["id"] for seed in SEEDS]
     assert list(ids[0]) == list(ids[1]) != list(ids[2])
@@ -91,7 +91,7 @@ def test_the_cut_is_fixed_by_the_seed_and_test_rows_stand_in_no_order(tmp_path: 
 SEEDS: list[dict[str, int]] = [{}, {"split_seed": 42}, {"split_seed": 7}]
 
 
-def test_equal_texts_stay_on_one_side(tmp_path: Path) -> None:
+def test_equal_texts_stay_in_one_split(tmp_path: Path) -> None:
     rows(
         tmp_path,
         text=[text.upper() if number > 30 else text for number, text in enumerate(TEXTS[:20] * 2)],
@@ -103,17 +103,17 @@ def test_equal_texts_stay_on_one_side(tmp_path: Path) -> None:
     assert sum(map(len, found.values())) == 40
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_given_splits_are_kept_and_train_rows_with_a_test_text_dropped(tmp_path: Path, closed: bool) -> None:
+@pytest.mark.parametrize("blocked", [False, True])
+def test_given_splits_are_kept_and_decontaminated(tmp_path: Path, blocked: bool) -> None:
     rows(tmp_path, "in/a.csv", text=[*TEXTS[:10], TEXTS[20].upper() + " ", ""], label=[*LABELS[:10], "down", "up"])
     rows(tmp_path, "in/c.csv", text=TEXTS[20:], label=LABELS[20:])
     path = write(tmp_path, files={"train": "in/a.csv", "test": "in/c.csv"})
-    if closed:
-        with guard.test_rows_closed(), pytest.raises(KeyError, match="test"):
+    if blocked:
+        with split_guard.block_test_split(), pytest.raises(KeyError, match="test"):
             load(path)
         path = write(tmp_path, "validation_split: train\n", files={"train": "in/a.csv", "test": "in/c.csv"})
         path.write_text(path.read_text().replace("test_split: test\n", ""))
-        with guard.test_rows_closed():
+        with split_guard.block_test_split():
             task = load(path)
         assert set(task.dataset) == {"train"}
     else:
@@ -173,33 +173,33 @@ def test_a_hub_data_set_is_read_with_the_names_of_its_labels(tmp_path: Path) -> 
 
 CUT = {"file": "rows.csv", "splits": SPLITS}
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"file": "row.csv", "splits": SPLITS}, r"row\.csv: no such file in .*relative to the task file"),
+    ({"file": "row.csv", "splits": SPLITS}, r"row\.csv: no such file in "),
     (
         {"file": "rows.csv", "splits": SPLITS, "label": 1},
         r"dataset_kwargs\.label: no such key \(did you mean labels\?\)",
     ),
-    ({"file": "rows.csv"}, "one table has no splits: add"),
-    ({**CUT, "labels": ["up"]}, "not list: down in 20 rows; listed are up"),
+    ({"file": "rows.csv"}, r"file: .*`splits: {test: 0\.2}`"),
+    ({**CUT, "labels": ["up"]}, "down in 20 rows; listed are up"),
     ({**CUT, "labels": ["down", "upp"]}, r"up \(did you mean upp\?\) in 20 rows"),
     (
         {"file": "rows.csv", "splits": SPLITS, "columns": {"text": "texts"}},
         r"no column 'texts' \(did you mean text\?\)",
     ),
-    ({**CUT, "columns": {"also": ["id"]}}, "id is a name of the loader's own"),
-    ({"file": "rows.csv", "split_column": "label"}, "should say train.*it says down in 20 rows, up in 20 rows"),
+    ({**CUT, "columns": {"also": ["id"]}}, r"columns\.also: id"),
+    ({"file": "rows.csv", "split_column": "label"}, "down in 20 rows, up in 20 rows"),
     ({"files": {"train": "rows.csv"}}, "no test rows; there are train"),
-    ({"files": {"test": "rows.csv"}}, "training_split: train: the rows have no such split; there are test"),
+    ({"files": {"test": "rows.csv"}}, "training_split: train: .*there are test"),
     ({"hub": "./no", "splits": SPLITS}, "no: no such folder"),
     (
         {"hub": "no-such-owner/no-such-rows", "splits": SPLITS},
-        "hub data set no-such-owner/no-such-rows: cannot be loaded",
+        "no-such-owner/no-such-rows",
     ),
     ({**CUT, "labels": {0: "down"}}, "dataset_kwargs.labels.*0"),
 ]
 
 
 @pytest.mark.parametrize(("kwargs", "message"), WRONG)
-def test_what_is_wrong_is_one_line_that_names_the_yaml(tmp_path: Path, kwargs: dict[str, Any], message: str) -> None:
+def test_an_error_is_one_line_that_names_the_yaml(tmp_path: Path, kwargs: dict[str, Any], message: str) -> None:
     rows(tmp_path)
     path = write(tmp_path, **kwargs)
     with pytest.raises(FinError, match=message) as caught:
@@ -207,14 +207,14 @@ def test_what_is_wrong_is_one_line_that_names_the_yaml(tmp_path: Path, kwargs: d
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
 
 
-def test_too_few_rows_to_cut(tmp_path: Path) -> None:
+def test_too_few_rows_to_split(tmp_path: Path) -> None:
     rows(tmp_path, text=["a", "b"], label=["up", "down"])
-    with pytest.raises(FinError, match="2 rows with a text are too few to cut off test and validation"):
+    with pytest.raises(FinError, match=r"2 rows.*test and validation"):
         load(write(tmp_path, file="rows.csv", splits=SPLITS))
 
 
-def test_model_arguments_and_metadata_are_not_taken_for_ours(tmp_path: Path) -> None:
-    """lm-eval hands all of them to the loader in one call; a name given twice would be a TypeError."""
+def test_model_arguments_and_metadata_do_not_interfere(tmp_path: Path) -> None:
+    """lm-eval passes all of them to the loader in one call; a name given twice would be a TypeError."""
     rows(tmp_path)
     path = write(tmp_path, file="rows.csv", splits=SPLITS, split_seed=7)
     plain = list(load(path).dataset["test"]["id"])
@@ -232,16 +232,32 @@ def test_a_misspelt_key_in_an_included_file_is_reported_by_its_twin(tmp_path: Pa
         TaskManager(include_defaults=False, include_path=str(tmp_path)).load(["mine_gen"])
 
 
-def test_without_a_yaml_nothing_is_guessed() -> None:
+def test_a_task_without_a_yaml_is_an_error() -> None:
     from fin_plugins.tasks.own import load as load_rows
 
-    with pytest.raises(FinError, match="does not say which YAML"):
+    with pytest.raises(FinError, match=r"fin_plugins\.tasks\.own\.load"):
         load_rows(fin={}, file="rows.csv", labels=["a"], config_source="inline")
 
 
-def test_jsonl_rows_keep_their_text_to_the_letter(tmp_path: Path) -> None:
+def test_jsonl_texts_are_unchanged(tmp_path: Path) -> None:
     texts = [f"{number}\t“{number}” \u2028 NA None {{{{x}}}}\n" for number in range(12)]
     lines = [json.dumps({"text": text, "label": LABELS[number]}) for number, text in enumerate(texts)]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     found = load(write(tmp_path, file="rows.jsonl", splits={"test": 0.3})).dataset
     assert sorted([*found["train"]["text"], *found["test"]["text"]]) == sorted(texts)
+
+
+def test_a_task_and_its_generation_variant_show_their_licence_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from lm_eval.tasks import TaskManager
+
+    rows(tmp_path)
+    path = write(tmp_path, file="rows.csv", splits=SPLITS)
+    path.write_text(path.read_text().replace("seen: true", "seen: true\n    licence: Apache-2.0\n    source: a test"))
+    (tmp_path / "mine_gen.yaml").write_text("include: mine.yaml\ntask: mine_gen\n")
+    manager = TaskManager(include_defaults=False, include_path=str(tmp_path))
+    for name in ("mine", "mine_gen", "mine"):
+        manager.load([name])
+    lines = [line for line in capfd.readouterr().err.splitlines() if "licence of the rows" in line]
+    assert len(lines) == 1 and "mine" in lines[0] and "Apache-2.0" in lines[0] and "a test" in lines[0]

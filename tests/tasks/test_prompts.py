@@ -1,6 +1,6 @@
 """The exact prompts, for chat templates and a base model, against golden files.
 
-After a wanted change: `FIN_UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/tasks/test_prompts.py`, then read the diff.
+After an intended change: `FIN_UPDATE_GOLDEN=1 .venv/bin/pytest tests/tasks/test_prompts.py`, then read the diff.
 """
 
 import os
@@ -86,9 +86,9 @@ def test_generation_twin_asks_the_same(name: str, tasks: dict[str, Any], model: 
 def test_golden(tasks: dict[str, Any], model: tuple[str, Any]) -> None:
     parts = []
     for name in TASKS:
-        made = requests(tasks[name], model)
-        answers = "".join(f"<<<{request.args[1]}>>>" for request in made)
-        parts.append(f"======== {name} ========\n{made[0].args[0]}{answers}\n")
+        of_task = requests(tasks[name], model)
+        answers = "".join(f"<<<{request.args[1]}>>>" for request in of_task)
+        parts.append(f"======== {name} ========\n{of_task[0].args[0]}{answers}\n")
     text = "\n".join(parts)
     file = GOLDEN / f"{model[0]}.txt"
     if os.environ.get("FIN_UPDATE_GOLDEN"):
@@ -112,16 +112,16 @@ def test_control_tokens_in_a_row_do_not_end_the_turn(
     import pandas as pd
     from transformers import AutoTokenizer
 
-    from fin_plugins.data import rows as data_rows
+    from fin_plugins.data import dataset_rows
     from fin_plugins.tasks.rows import load
 
     frame = pd.DataFrame({"id": ["a", "b"], "text": ["rates <|eot_id|> rose", "[/INST] flat"], "label": ["up", "up"]})
-    given = data_rows.Rows(name="x", origin="real", splits={"test": frame}, hashes={"test": "h"})
-    monkeypatch.setattr(data_rows, "read_rows", lambda name: given)
+    rows = dataset_rows.DatasetRows(name="x", data_mode="real", splits={"test": frame}, hashes={"test": "h"})
+    monkeypatch.setattr(dataset_rows, "read_rows", lambda name: rows)
     fin: dict[str, Any] = {"rows": "x"}
     texts = load(fin=fin, labels=["up", "down"])["test"]["text"]
     assert fin["control_tokens_broken"] == 2
     for name, tokens in (("llama3", {"<|eot_id|>"}), ("mistral", {"[/INST]"})):
         tokenizer = AutoTokenizer.from_pretrained(tiny_models[name])
-        found = {token for text in texts for token in tokenizer.convert_ids_to_tokens(tokenizer.encode(text))}
-        assert not found & tokens
+        encoded = {token for text in texts for token in tokenizer.convert_ids_to_tokens(tokenizer.encode(text))}
+        assert not encoded & tokens

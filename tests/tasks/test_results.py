@@ -1,12 +1,14 @@
+"""Metrics of single documents, and their aggregations."""
+
 import pytest
 
 from fin_plugins.tasks import results
-from fin_plugins.tasks.parser import AMBIGUOUS, MISSING
+from fin_plugins.tasks.label_parser import AMBIGUOUS, MISSING
 
 DOC = {"gold": 1, "choices": ["complete", "rumour"], "aliases": [["completed"], ["rumor"]], "data": "real"}
 
 
-def test_likeliest_label_is_the_answer_first_of_equals() -> None:
+def test_the_likeliest_label_is_the_answer() -> None:
     assert results.score_choice(DOC, [(-3.0, False), (-1.0, True)])["macro_f1"] == (1, 1, 2)
     assert results.score_choice(DOC, [(-1.0, False), (-1.0, True)])["acc"] == 0.0
 
@@ -22,13 +24,13 @@ def test_likeliest_label_is_the_answer_first_of_equals() -> None:
     ],
 )
 def test_reply(reply: str, answer: int, rates: tuple[int, int]) -> None:
-    got = results.score_reply(DOC, [reply])
-    assert got["mcc"] == (1, answer, 2)
-    assert got["acc"] == float(answer == 1)
-    assert (got["missing"], got["ambiguous"]) == rates
+    metrics = results.score_reply(DOC, [reply])
+    assert metrics["mcc"] == (1, answer, 2)
+    assert metrics["acc"] == float(answer == 1)
+    assert (metrics["missing"], metrics["ambiguous"]) == rates
 
 
-def test_stderr_follows_its_metric_so_that_it_overwrites_lm_evals() -> None:
+def test_a_standard_error_follows_its_metric_and_so_replaces_lm_evals() -> None:
     names = list(results.score_choice(DOC, [(0.0, True), (-1.0, False)]))
     for metric in ("weighted_f1", "macro_f1", "mcc"):
         assert names.index(f"{metric}_stderr") == names.index(metric) + 1

@@ -1,6 +1,8 @@
-"""What holds for every task file."""
+"""Properties of every bundled task file, and the dotted paths that users' task files rely on."""
 
 import json
+import re
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,13 +41,13 @@ def test_metadata_is_complete_and_agrees_with_the_card(file: Path) -> None:
     assert fin["language"] == "en"
     assert file.stem == read(file)["task"] == data["task"]
     assert (fin["seen"], fin["licence"], fin["source"]) == (data["seen"], data["licence"], data["upstream"])
-    assert fin["citation"].startswith(data["citation"])
+    assert fin["citation"].startswith(data["citation"]) and "https://" in fin["citation"]
 
 
 @pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
-def test_labels_are_the_datas(file: Path) -> None:
+def test_labels_agree_with_the_card(file: Path) -> None:
     config = read(file)
-    while "dataset_kwargs" not in config:  # a variant: the labels stand in the file it includes
+    while "dataset_kwargs" not in config:  # a variant: the included file has the labels
         config = read(FOLDER / config["include"])
     assert sorted(config["dataset_kwargs"]["labels"]) == sorted(card(file)["labels"])
 
@@ -68,3 +70,30 @@ def test_groups_list_leaf_tasks_and_give_their_unweighted_mean(file: Path) -> No
 def test_no_file_names_an_absolute_path() -> None:
     for file in FOLDER.iterdir():
         assert " /" not in file.read_text(encoding="utf-8").replace(" / ", " "), file
+
+
+STABLE_PATHS = {
+    "fin_plugins.tasks.rows.load",
+    "fin_plugins.tasks.own.load",
+    "fin_plugins.tasks.results.score_choice",
+    "fin_plugins.tasks.results.score_reply",
+    "fin_plugins.tasks.metrics.CHOICE",
+    "fin_plugins.tasks.metrics.REPLY",
+}
+"""Users' task files name these, and `fin run` hashes them into its step keys: they must not be renamed."""
+AGGREGATIONS = {
+    f"fin_plugins.tasks.results.{metric}{error}"
+    for metric in ("weighted_f1", "macro_f1", "mcc")
+    for error in ("", "_stderr")
+}
+
+
+@pytest.mark.parametrize("path", sorted(STABLE_PATHS | AGGREGATIONS))
+def test_paths_in_users_task_files_exist(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    assert hasattr(import_module(module), name)
+
+
+def test_bundled_files_name_no_other_function() -> None:
+    named = {path for file in FOLDER.iterdir() for path in re.findall(r"!function (\S+)", file.read_text())}
+    assert named == STABLE_PATHS - {"fin_plugins.tasks.own.load"}

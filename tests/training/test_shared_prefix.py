@@ -1,4 +1,4 @@
-"""Rows laid out as one sequence get the very losses of a padded batch, and see nothing of each other."""
+"""Rows in one sequence have the losses of a padded batch, and do not see each other."""
 
 import pytest
 import torch
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from transformers import set_seed
 
 from fin_plugins.scoring.attention_mask import as_mask, mask_dtype
-from fin_plugins.training.examples import IGNORED
-from fin_plugins.training.shared_prefix import shared_prefix
-from fin_plugins.training.trainer import _few_losses, _trees
+from fin_plugins.training.shared_prefix import collate_shared_prefix
+from fin_plugins.training.trainer import label_losses, split_trees
+from fin_plugins.training.training_examples import IGNORED
 from tests.scoring.tiny import SIZES
 
 VOCABULARY = 60
@@ -58,10 +58,10 @@ def tiny(name: str, attention: str | None = None):
 
 
 def padded_loss(model, rows) -> torch.Tensor:
-    longest = max(len(one["input_ids"]) for one in rows)
-    ids = torch.tensor([one["input_ids"] + [0] * (longest - len(one["input_ids"])) for one in rows])
-    mask = torch.tensor([[1] * len(one["input_ids"]) + [0] * (longest - len(one["input_ids"])) for one in rows])
-    labels = torch.tensor([one["labels"] + [IGNORED] * (longest - len(one["labels"])) for one in rows])
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.tensor([row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in rows])
+    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows])
+    labels = torch.tensor([row["labels"] + [IGNORED] * (longest - len(row["labels"])) for row in rows])
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
     return torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
@@ -71,14 +71,14 @@ def padded_loss(model, rows) -> torch.Tensor:
 def shared_loss(model, rows, hidden=None) -> torch.Tensor:
     """As the trainer computes it."""
     mask = mask_dtype(model.config, model.dtype)
-    return sum(_few_losses(model, part).sum() for part in _trees(shared_prefix(rows, hidden), mask))
+    return sum(label_losses(model, part).sum() for part in split_trees(collate_shared_prefix(rows, hidden), mask))
 
 
 @pytest.mark.parametrize(
     ("name", "attention"), [*((name, None) for name in MODELS), ("LlamaForCausalLM", "eager"), (MODELS[-1], "eager")]
 )
 def test_losses_and_gradients_are_those_of_a_padded_batch(name, attention):
-    """`eager` attention adds the mask: a boolean one would be no mask. Since transformers 5.24 Gemma 2 is eager."""
+    """`eager` attention adds the mask, so a boolean one would have no effect. Gemma 2 is eager in transformers 5.24."""
     model = tiny(name, attention)
     found = []
     for loss_of in (padded_loss, shared_loss):
@@ -93,18 +93,17 @@ def test_losses_and_gradients_are_those_of_a_padded_batch(name, attention):
 
 
 def test_prompts_are_computed_once():
-    batch = shared_prefix(ROWS)
-    assert batch["given"].tolist() == [6, sum(len(one["input_ids"]) for one in ROWS)]
-    # 1 2 3 4 5 once, and behind it: 6 10 11 | 6 10 11 | 6 10 13 14 | 9 12; of the fifth row the 1 is shared;
-    # the sixth begins anew.
+    batch = collate_shared_prefix(ROWS)
+    assert batch["given"].tolist() == [6, sum(len(row["input_ids"]) for row in ROWS)]
+    # 1 2 3 4 5 once, then 6 10 11 | 6 10 11 | 6 10 13 14 | 9 12; the fifth row shares the 1, the sixth nothing.
     assert batch["input_ids"].shape == (1, 5 + 3 + 3 + 4 + 2 + 4 + 8)
 
 
 @pytest.mark.parametrize(("hidden", "trees"), [(1, 4), (2, 3), (10**6, 2)])
 def test_trees_apart_give_the_same_loss(hidden, trees):
-    """From a tree a row to a single one: what is computed differs, not what comes out."""
+    """From one tree per row to a single tree: the computation differs, not the result."""
     model = tiny("LlamaForCausalLM")
-    batch = shared_prefix(ROWS, hidden)
+    batch = collate_shared_prefix(ROWS, hidden)
     assert len(batch["trees"]) == trees
     total = shared_loss(model, ROWS, hidden)
     assert total.item() == pytest.approx(padded_loss(model, ROWS).item(), rel=1e-5)
@@ -122,7 +121,7 @@ def test_eager_attention_takes_what_sdpa_takes_as_an_added_mask():
 
 
 def test_an_example_cannot_see_another():
-    """Whatever stands in one row, the others' log-probabilities stay as they are."""
+    """Whatever one row contains, the log-probabilities of the others do not change."""
     model = tiny("LlamaForCausalLM")
     others = ROWS[:4]
     alone = shared_loss(model, others)
@@ -138,17 +137,17 @@ rows_of = st.builds(
 
 @given(st.lists(rows_of, min_size=1, max_size=6))
 def test_every_row_can_be_read_back(rows):
-    batch = shared_prefix(rows)
+    batch = collate_shared_prefix(rows)
     ids, labels, depths = (batch[name][0].tolist() for name in ("input_ids", "labels", "position_ids"))
     mask = batch["attention_mask"][0, 0]
     found = []
     for place, label in enumerate(labels):
         last = place + 1 == len(labels) or labels[place + 1] == IGNORED or depths[place + 1] != depths[place] + 1
         if label != IGNORED and last:
-            seen = mask[place].nonzero().flatten().tolist()
-            assert [depths[one] for one in seen] == list(range(len(seen)))
-            found.append(([ids[one] for one in seen], [labels[one] for one in seen if labels[one] != IGNORED]))
-    # A row's counted positions are the next one's labels; each row ends in exactly one leaf.
-    wanted = [(one["input_ids"], [label for label in one["labels"] if label != IGNORED]) for one in rows]
-    assert sorted(found) == sorted(wanted)
+            path = mask[place].nonzero().flatten().tolist()
+            assert [depths[ancestor] for ancestor in path] == list(range(len(path)))
+            found.append(([ids[at] for at in path], [labels[at] for at in path if labels[at] != IGNORED]))
+    # Each row ends in exactly one leaf.
+    expected = [(row["input_ids"], [label for label in row["labels"] if label != IGNORED]) for row in rows]
+    assert sorted(found) == sorted(expected)
     assert mask.triu(1).any().item() is False

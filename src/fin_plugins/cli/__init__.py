@@ -1,1 +1,1 @@
-"""The `fin` command: one small file a verb, imports inside the verb."""
+"""The `fin` command: one small file per subcommand, whose imports are inside its function."""

@@ -1,56 +1,56 @@
-"""`fin board`. The command itself takes result files; `export` and `card` are verbs below it."""
+"""`fin board`. The group itself takes result files; `export` and `card` are subcommands."""
 
 import json
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fin_plugins.cli.verbs import OrUnnamed, Unnamed
+from fin_plugins.cli.click_groups import DefaultCommand, DefaultCommandGroup
 from fin_plugins.common.errors import FinError
+from fin_plugins.common.progress import heartbeat
 
 if TYPE_CHECKING:
     from fin_plugins.board.model import Reading
 
 
-def _names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+def _parse_names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     names: dict[str, str] = {}
-    for text in given:
-        what, equals, name = text.rpartition("=")
-        if not (equals and what and name):
+    for text in values:
+        model, equals, name = text.rpartition("=")
+        if not (equals and model and name):
             raise click.BadParameter(f"{text}: should be PATH_OR_MODEL=NAME", context, option)
-        if names.setdefault(what, name) != name:
-            raise click.BadParameter(f"{what} is given two names", context, option)
+        if names.setdefault(model, name) != name:
+            raise click.BadParameter(f"{model} is given two names", context, option)
     return names
 
 
-_RESULTS = click.argument("results", nargs=-1, required=True)
-_NAME = click.option(
+_results = click.argument("results", nargs=-1, required=True)
+_name = click.option(
     "--name",
     "names",
     multiple=True,
-    callback=_names,
+    callback=_parse_names,
     metavar="PATH_OR_MODEL=NAME",
-    help="Show the model of this path, hub name or shown name as NAME; repeatable.",
+    help="Show the model of this path, hub name or displayed name as NAME; repeatable.",
 )
-_OUT = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder to write to.")
+_out = click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Output folder.")
 
 
-@click.group(cls=OrUnnamed, add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.group(cls=DefaultCommandGroup, add_help_option=False, context_settings={"ignore_unknown_options": True})
 def command() -> None:
-    """From lm-eval's result files to a table that one can trust."""
+    """Make a table of lm-eval's result files."""
 
 
-@command.command("table", cls=Unnamed)
-@_RESULTS
-@_OUT
-@click.option("--baseline", metavar="MODEL", help="The model before fine-tuning: shows what others gained and forgot.")
-@click.option("--reference", metavar="MODEL", help="With --baseline: the fine-tune whose gain counts as the whole.")
-@click.option("--unseen", multiple=True, metavar="TASK", help="Count TASK as unseen in what was forgotten; repeatable.")
-@_NAME
-@click.option("--with-documents", is_flag=True, help="Put the texts on the page: for yourself, not to be passed on.")
-@click.option("--no-published", is_flag=True, help="Leave the rows of papers out.")
+@command.command("table", cls=DefaultCommand)
+@_results
+@_out
+@click.option("--baseline", metavar="MODEL", help="Model before fine-tuning: shows what others gained and forgot.")
+@click.option("--reference", metavar="MODEL", help="With --baseline: fine-tuned model whose gain counts as 100 %.")
+@click.option("--unseen", multiple=True, metavar="TASK", help="Count TASK as unseen in forgetting; repeatable.")
+@_name
+@click.option("--with-documents", is_flag=True, help="Show the texts on the page: for yourself, do not share it.")
+@click.option("--no-published", is_flag=True, help="Leave published rows out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 @click.pass_context
 def _table(
@@ -65,16 +65,15 @@ def _table(
     no_published: bool,
     as_json: bool,
 ) -> None:
-    """From lm-eval's result files to a table with intervals, paired tests and forgetting.
+    """Make a table of lm-eval's result files, with intervals, paired tests and forgetting.
 
-    RESULTS are folders, result files, what `fin board export` wrote, or lists that `fin eval --written` wrote: then the
-    board has exactly what they name, and the same results give the same bytes on any machine. With sample files
-    (--log_samples) every figure is computed again from the answers, and models are compared on the same documents;
-    without, the harness's own figures stand there, without intervals. One column holds only what ran on equal rows,
-    prompts and settings.
+    RESULTS are folders, result files, the output of `fin board export`, or lists that `fin eval --written` wrote: then
+    the board has exactly the results they name. The same results give the same bytes on any machine. With sample files
+    (--log_samples) every figure is recomputed from the answers, and models are compared on the same documents; without,
+    lm-eval's own figures are shown, without intervals. A column only has results of equal rows, prompts and settings.
 
     DIR gets index.html (one file, needs no network), board.md, board.csv, board.json and board.tex. The exit status is
-    1 where nothing could be used, or where figures disagree; all that can be written is written then, too.
+    1 if there are no usable results, or if figures disagree; in the latter case everything else is still written.
 
     \b
     Examples:
@@ -82,10 +81,10 @@ def _table(
       fin board results/ --out leaderboard/ --baseline BASE --reference multi_seen
 
     \b
-    Verbs of their own, each with --help (a folder of such a name is ./export):
+    Subcommands, each with --help (write ./export for a folder of that name):
       fin board export results/ --out committed/     # the form without texts, which may be committed
       fin board card multi_seen results/             # the evaluation section of a model card
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.board import asked
     from fin_plugins.board.published import shipped_published
     from fin_plugins.board.rendering import render
@@ -100,37 +99,37 @@ def _table(
     asked.known_model("--reference", reference, reading)
     asked.known_tasks("--unseen", unseen, reading)
     published = () if no_published else shipped_published()
-    with _told("intervals and tests"):
+    with heartbeat("intervals and tests"):
         board = board_of(reading, baseline=baseline, reference=reference, unseen=unseen, published=published)
-    with _told("writing"):
+    with heartbeat("writing"):
         files = render(board, out, with_documents=with_documents)
     if as_json:
         click.echo(json.dumps(as_data(board, files), indent=1, ensure_ascii=False))
     else:
-        said = [*as_lines(board), *problem_lines(board.problems)]
-        click.echo("\n".join([*said, f"{out / 'index.html'}: the page; the same beside it for papers and programs"]))
+        lines = [*as_lines(board), *problem_lines(board.problems)]
+        click.echo("\n".join([*lines, f"{out / 'index.html'}: the page; other formats are beside it"]))
     context.exit(int(any(problem.is_error for problem in board.problems)))
 
 
 @command.command("export")
-@_RESULTS
-@_OUT
-@_NAME
+@_results
+@_out
+@_name
 def _export(results: tuple[str, ...], out: Path, names: dict[str, str]) -> None:
-    """Write results in the form that may be committed: no texts, no prompts, no local paths.
+    """Write results in a form that may be committed: no texts, no prompts, no local paths.
 
-    Of every document it keeps a hash, the gold label and the answer, so that `fin board` makes the same table from it
-    as from the files it came from.
+    It keeps a hash, the gold label and the answer of every document, so that `fin board` makes the same table of it as
+    of the original files.
 
     \b
     Example:
       fin board export results/ --out committed/ --name models/run7=multi_seen
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.board import asked
     from fin_plugins.board.export import export
 
     paths, out = asked.existing(results, command.commands), asked.folder(out)
-    with _told("reading and writing"):
+    with heartbeat("reading and writing"):
         files = export(paths, out, names)
     for file in files:
         click.echo(str(file))
@@ -138,8 +137,8 @@ def _export(results: tuple[str, ...], out: Path, names: dict[str, str]) -> None:
 
 @command.command("card")
 @click.argument("model")
-@_RESULTS
-@_NAME
+@_results
+@_name
 @click.option("--benchmark", metavar="OWNER/NAME", help="The hub's benchmark data set for the eval-results file.")
 @click.pass_context
 def _card(
@@ -147,12 +146,12 @@ def _card(
 ) -> None:
     """Print the evaluation section of a model card: metadata, a table, and the newer eval-results file.
 
-    MODEL is the name that the table shows. Only whole runs on real data are in the section.
+    MODEL is the name that the table shows. The section includes complete runs on real data only.
 
     \b
     Example:
       fin board card multi_seen results/ > section.md
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.board import asked
     from fin_plugins.board.card import card
     from fin_plugins.board.statistics import board_of
@@ -160,7 +159,7 @@ def _card(
 
     reading = _read(results, names, with_documents=False)
     asked.known_model("MODEL", model, reading)
-    with _told("intervals"):
+    with heartbeat("intervals"):
         board = board_of(reading, baseline=None, reference=None, unseen=(), published=())
     for line in problem_lines(board.problems):
         click.echo(line, err=True)
@@ -169,17 +168,17 @@ def _card(
 
 
 def _read(results: tuple[str, ...], names: dict[str, str], with_documents: bool) -> "Reading":
-    """All that can be used.
+    """The usable results.
 
     Raises:
-        FinError: a path is not there, there is nothing to use, or a name is nobody's.
+        FinError: a path does not exist, there are no usable results, or a name matches no model.
     """
     from fin_plugins.board import asked
     from fin_plugins.board.reading import read_results
     from fin_plugins.board.summary import problem_lines
 
     paths = asked.existing(results, command.commands)
-    with _told("reading"):
+    with heartbeat("reading"):
         reading = read_results(paths, names=names, with_documents=with_documents)
     if not reading.columns:
         for line in problem_lines(reading.problems):
@@ -187,9 +186,3 @@ def _read(results: tuple[str, ...], names: dict[str, str], with_documents: bool)
         raise FinError(f"{', '.join(results)}: no results to show; lm-eval's --output_path names their folder")
     asked.used_names(names, reading)
     return reading
-
-
-def _told(what: str) -> AbstractContextManager[None]:
-    from fin_plugins.board.progress import told_when_long
-
-    return told_when_long(what)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fin_plugins.cli.verbs import SuggestingGroup
+from fin_plugins.cli.click_groups import SuggestingGroup
 
 if TYPE_CHECKING:
     from fin_plugins.data.pipeline import Built
@@ -22,8 +22,8 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inst
 def command() -> None:
     """Fetch, check and show the real data sets.
 
-    Data lies in FIN_DATA_DIR, by default the user's cache folder. FIN_DATA=sample makes tasks use the embedded rows
-    instead. A data set is named by its task (fin_fomc) or its short name (fomc).
+    Data is stored in FIN_DATA_DIR, by default the user's cache folder. FIN_DATA=sample makes tasks use the embedded
+    rows instead. A data set is named by its task (fin_fomc) or its short name (fomc).
 
     \b
     Examples:
@@ -33,10 +33,10 @@ def command() -> None:
       fin data show fin_fomc --split train -n 5
       fin data card fin_fomc                   # licence, sources, counts, floor
       fin data leaks fin_finred fin_finred_paper
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
 
 
-def _chosen(tasks: Sequence[str]) -> "list[Dataset]":
+def _select(tasks: Sequence[str]) -> "list[Dataset]":
     from fin_plugins.data.sources import datasets, find
 
     return [find(name) for name in dict.fromkeys(tasks)] or list(datasets().values())
@@ -44,31 +44,31 @@ def _chosen(tasks: Sequence[str]) -> "list[Dataset]":
 
 @command.command()
 @click.argument("task", nargs=-1)
-@click.option("--mirror", type=click.Path(path_type=Path), help="Folder of copies, <owner>/<repo>/<commit>/<path>.")
+@click.option("--mirror", type=click.Path(path_type=Path), help="Folder of copies: <owner>/<repo>/<commit>/<path>.")
 def fetch(task: tuple[str, ...], mirror: Path | None) -> None:
     """Fetch TASKs (default: all), check every file's sha256 and build the splits.
 
-    What is there already and whole is not fetched again, so a broken-off fetch goes on where it stopped.
+    Complete files are not fetched again, so an interrupted fetch resumes.
 
     \b
     Examples:
       fin data fetch
       fin data fetch fin_fomc fin_fpb
       fin data fetch --mirror /mnt/copies
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.data import pipeline, progress
     from fin_plugins.data.folders import data_dir, writable
 
-    chosen = _chosen(task)
+    selected = _select(task)
     pipeline.check_mirror(mirror)
     writable(data_dir())
-    for dataset in chosen:
+    for dataset in selected:
         progress.say(f"{dataset.task}: licence as stated upstream: {dataset.licence}; from {dataset.upstream}")
-    sources = pipeline.needed(chosen)
+    sources = pipeline.needed(selected)
     title = f"fetching {len(sources)} files from {mirror or 'the public addresses'}"
     with progress.overall(sum(source.bytes for source in sources), title) as on_bytes:
-        pipeline.fetch_raw(chosen, mirror, on_bytes, progress.say_file)
-    for dataset in chosen:
+        pipeline.fetch_raw(selected, mirror, on_bytes, progress.say_file)
+    for dataset in selected:
         progress.say(_built_line(pipeline.build_if_needed(dataset)))
     progress.say(f"data is in {data_dir()}")
 
@@ -80,32 +80,32 @@ def _built_line(built: "Built") -> str:
     rows = ", ".join(f"{split} {rows:,}" for split, rows in built.manifest.rows.items())
     dropped = sum(built.manifest.before.values()) - sum(built.manifest.rows.values())
     cleaning = "leaks by design, not cleaned" if built.dataset.key in UNCLEANED else f"{dropped} dropped in cleaning"
-    kept = "built" if built.fresh else "already built"
-    off = "" if matches_committed(built.dataset, built.manifest) else "; WARNING: rows differ from the data card"
-    return f"{built.dataset.task}: {kept}: {rows} ({cleaning}){off}"
+    state = "built" if built.fresh else "already built"
+    warning = "" if matches_committed(built.dataset, built.manifest) else "; WARNING: rows differ from the data card"
+    return f"{built.dataset.task}: {state}: {rows} ({cleaning}){warning}"
 
 
 @command.command()
 @click.argument("task", nargs=-1)
 @_AS_JSON
 def status(task: tuple[str, ...], as_json: bool) -> None:
-    """Say which of TASKs (default: all data sets) are there, with their counts, hashes and licences.
+    """Show which of TASKs (default: all data sets) are fetched, with their counts, hashes and licences.
 
     \b
     Examples:
       fin data status
       fin data status fin_fomc
       fin data status --json | jq '.data_sets.fin_fomc'
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.data.folders import data_dir
 
-    found = {dataset.task: _state(dataset) for dataset in _chosen(task)}
+    states = {dataset.task: _state(dataset) for dataset in _select(task)}
     if as_json:
-        whole = {"data_dir": str(data_dir()), "fin_data": os.environ.get("FIN_DATA") or "real", "data_sets": found}
-        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
+        data = {"data_dir": str(data_dir()), "fin_data": os.environ.get("FIN_DATA") or "real", "data_sets": states}
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
     click.echo(f"data folder: {data_dir()}")
-    for name, state in found.items():
+    for name, state in states.items():
         click.echo(f"\n{name}: {state['state']} · {state['licence']}")
         for split, rows in state["rows"].items():
             click.echo(f"  {split:<10} {rows:>6,} rows   sha256 {state['hashes'][split][:16]}…")
@@ -127,15 +127,15 @@ def _state(dataset: "Dataset") -> dict[str, Any]:
 @click.argument("task")
 @click.option("--split", default="test", show_default=True, help="train, validation, fewshot or test.")
 @click.option("-n", "number", default=5, show_default=True, type=click.IntRange(min=1), help="Rows to print.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def show(task: str, split: str, number: int, as_json: bool) -> None:
-    """Print the first rows of a split of TASK (the embedded rows where FIN_DATA=sample).
+    """Print the first rows of a split of TASK (the embedded rows if FIN_DATA=sample).
 
     \b
     Examples:
       fin data show fin_fomc --split train -n 5
       FIN_DATA=sample fin data show fin_deal --split fewshot --json
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.common.errors import FinError
     from fin_plugins.data.rows import read_rows
 
@@ -154,32 +154,32 @@ def show(task: str, split: str, number: int, as_json: bool) -> None:
 @click.argument("task", nargs=-1)
 @_AS_JSON
 def leaks(task: tuple[str, ...], as_json: bool) -> None:
-    """Count the test rows of TASKs (default: all) that stand in train, before and after the default cleaning.
+    """Count the test rows of TASKs (default: all) that are in train too, before and after the default cleaning.
 
-    Exact means equal after NFKC, white space and case folding; near means no equal text, but one whose character
-    5-grams have a Jaccard similarity of 0.8 or more. Needs the fetched raw files.
+    Exact: equal after NFKC, white-space and case folding; near: not equal, but with a Jaccard similarity of character
+    5-grams of 0.8 or more. Needs the fetched raw files.
 
     \b
     Examples:
       fin data leaks
       fin data leaks fin_finred fin_finred_paper --json
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.data import leaks as counting
     from fin_plugins.data import pipeline
     from fin_plugins.data.card_text import leak_line
     from fin_plugins.data.folders import raw_dir
 
-    chosen = _chosen(task)
-    for dataset in chosen:
+    selected = _select(task)
+    for dataset in selected:
         pipeline.require_raw(dataset)
-    found = {}
-    for dataset in chosen:
-        found[dataset.task] = asdict(counting.count(*pipeline.raw_splits(dataset, raw_dir())))
+    counts_by_task = {}
+    for dataset in selected:
+        counts_by_task[dataset.task] = asdict(counting.count(*pipeline.raw_splits(dataset, raw_dir())))
         if not as_json:
-            click.echo(f"{dataset.task:<17} {leak_line(found[dataset.task])}")
+            click.echo(f"{dataset.task:<17} {leak_line(counts_by_task[dataset.task])}")
     if as_json:
-        click.echo(json.dumps(found, indent=1))
-    elif any(counts["near_after"] > counts["near_before"] for counts in found.values()):
+        click.echo(json.dumps(counts_by_task, indent=1))
+    elif any(counts["near_after"] > counts["near_before"] for counts in counts_by_task.values()):
         click.echo(counting.WHY_NEAR_RISES)
 
 
@@ -187,25 +187,25 @@ def leaks(task: tuple[str, ...], as_json: bool) -> None:
 @click.argument("task", nargs=-1)
 @_AS_JSON
 @click.option("--mirror", type=click.Path(path_type=Path, exists=True), hidden=True, help="With --write: raw files.")
-@click.option("--write", type=click.Path(path_type=Path, exists=True), hidden=True, help="Write the cards anew there.")
+@click.option("--write", type=click.Path(path_type=Path, exists=True), hidden=True, help="Write new cards there.")
 def card(task: tuple[str, ...], as_json: bool, mirror: Path | None, write: Path | None) -> None:
-    """Print the data cards of TASKs (default: all): sources, licence, how it was split, labels, floor, leaks.
+    """Print the data cards of TASKs (default: all): sources, licence, splits, labels, floor, leaks.
 
     \b
     Examples:
       fin data card fin_fomc
       fin data card fin_fomc --json | jq '.fin_fomc.splits.test.labels'
-    """  # noqa: D301 - click wants the character itself
-    chosen = _chosen(task)
+    """  # noqa: D301 (Click's mark, not a regex)
+    selected = _select(task)
     if write is not None:
         from fin_plugins.data.cards import build_card, write_card
 
-        for dataset in chosen:
+        for dataset in selected:
             click.echo(write_card(build_card(dataset.key, mirror), write))
         return
     from fin_plugins.data.card_text import card_text
     from fin_plugins.data.published import committed
 
-    cards = {dataset.task: committed(dataset.key) for dataset in chosen}
-    whole = json.dumps(cards, indent=1, ensure_ascii=False)
-    click.echo(whole if as_json else "\n\n".join(map(card_text, cards.values())))
+    cards = {dataset.task: committed(dataset.key) for dataset in selected}
+    text = json.dumps(cards, indent=1, ensure_ascii=False) if as_json else "\n\n".join(map(card_text, cards.values()))
+    click.echo(text)

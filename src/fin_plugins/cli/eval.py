@@ -1,6 +1,9 @@
-"""`fin eval`: lm-eval's own command line with our tasks; our model classes with many adapters and resuming."""
+"""`fin eval`: lm-eval's own command line with our tasks, and our model classes with many adapters and resuming."""
 
 import click
+
+_HELP = {"-h", "--help"}
+_LISTINGS = {"ls", "validate"}
 
 
 @click.command(
@@ -10,9 +13,9 @@ import click
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
-    """Run lm-eval with the fin tasks: every argument of lm-eval's, and a few more for --model fin_vllm and fin_hf.
+    """Run lm-eval with the fin tasks: all arguments of lm-eval, and a few more for --model fin_vllm and fin_hf.
 
-    No start-up file is needed for this: the task folder goes in as `--include_path`, beside yours if you give one.
+    Works without the start-up file: the task folder is passed as `--include_path`, beside yours if you give one.
 
     \b
     Examples:
@@ -20,35 +23,36 @@ def command(arguments: tuple[str, ...]) -> None:
       fin eval ls tasks
 
     fin_vllm and fin_hf score all labels of a document from one prefill, and take any number of LoRA adapters: the base
-    and every adapter are scored on one engine, each with result and sample files as lm-eval alone would have written.
+    and every adapter are scored on one engine, each with the result and sample files that lm-eval alone would write.
 
     \b
       fin eval --model fin_vllm --model_args pretrained=BASE --adapter fomc=PATH --adapter fpb=PATH \\
         --tasks fin --apply_chat_template --output_path results/
 
     \b
-      --adapter NAME=PATH   a PEFT LoRA folder; give it once for each adapter
-      --no-base             leave the base alone out
+      --adapter NAME=PATH   a PEFT LoRA folder; repeatable
+      --no-base             do not score the base
       --verify-adapters     first compare every adapter with PEFT on a probe prompt
       --any-base            accept an adapter whose recorded base model is another
-      --prune               stop at a document's decision: same answer, fewer steps; the other labels get a bound
-                            (fin_vllm; refused where a metric needs every label's score)
+      --prune               stop once a document's answer is decided: same answer, fewer steps; the other labels get a
+                            bound (fin_vllm; refused if a metric needs every label's score)
       --verbose             show the log lines and bars of lm-eval, transformers and vLLM too (any --model)
-      --written NAME=FILE   list in FILE, as JSON, which files hold the results of the model NAME (`base`, or an
-                            adapter's name), whether written now or before; `fin board FILE` reads it; repeatable
+      --written NAME=FILE   write a JSON list of the result files of the model NAME (`base`, or an adapter's name) to
+                            FILE, whether written now or before; `fin board FILE` reads it; repeatable
 
-    With --output_path, answers are kept in OUTPUT/.fin-eval, one file for each model and task. The same command
-    started again, after a kill or later, asks only what is missing, and nothing where all is there. What was answered
-    with other weights, prompts, rows, arguments, dtype, engine, versions or device is never used.
-    """  # noqa: D301 (click's mark, not a regex)
+    With --output_path, answers are stored in OUTPUT/.fin-eval, one file for each model and task. Running the same
+    command again, after a kill or later, asks only what is missing, and nothing if all is there. Answers given with
+    other weights, prompts, rows, arguments, dtype, engine, versions or device are never used.
+    """  # noqa: D301 (Click's mark, not a regex)
     if not arguments:
         raise click.exceptions.NoArgsIsHelpError(click.get_current_context())
-    if set(arguments) & {"-h", "--help"} and not set(arguments) & {"ls", "validate"}:
+    words = set(arguments)
+    if words & _HELP and not words & _LISTINGS:
         click.echo(click.get_current_context().get_help())
         click.echo("\nAll other arguments are lm-eval's own:\n")
     from fin_plugins.evaluation.quiet_logs import silence_libraries
 
-    if "--verbose" not in arguments:
+    if "--verbose" not in words:
         silence_libraries()
     arguments = tuple(argument for argument in arguments if argument != "--verbose")
     from fin_plugins.evaluation.command import MODELS, check_model, model_of, read, split
@@ -56,19 +60,18 @@ def command(arguments: tuple[str, ...]) -> None:
 
     flags, rest = split(arguments)
     model = model_of(rest)
-    if model in MODELS and not set(rest) & {"-h", "--help"}:
+    if model in MODELS and not words & _HELP:
         from fin_plugins.evaluation.run import run
 
         run(read(flags, rest))
         return
-    asks_for_a_run = not set(rest) & {"-h", "--help", "ls", "validate"}
-    if model and asks_for_a_run:
+    if model and not words & (_HELP | _LISTINGS):
         check_model(model)
     if flags:
         from fin_plugins.common.errors import FinError
 
         raise FinError(
-            f"{flags} can be used with --model fin_vllm or fin_hf only (here: {model or 'none named'}): "
-            "choose one of the two, or leave it out"
+            f"{flags} can be used with --model fin_vllm or fin_hf only (here: {model or 'none'}): "
+            "choose one of these models, or leave the option out"
         )
     run_lm_eval(rest)

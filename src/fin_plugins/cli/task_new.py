@@ -16,32 +16,33 @@ if TYPE_CHECKING:
 @click.command("new")
 @click.argument("name")
 @click.option("--data", multiple=True, required=True, help="A file; train=FILE and test=FILE; or hf:OWNER/NAME.")
-@click.option("--text", help="Column of the text; in nested JSON a path, as in document.body.")
+@click.option("--text", help="Column of the text; in nested JSON a path, for example document.body.")
 @click.option("--label", help="Column of the label, or a path.")
-@click.option("--labels", help="The labels in the order for reports, as in down,flat,up; default: as in the data.")
+@click.option("--labels", help="Labels in report order, for example down,flat,up; default: as in the data.")
 @click.option("--alias", multiple=True, metavar="LABEL=WORD", help="Ask the model for WORD where the data has LABEL.")
-@click.option("--drop-label", multiple=True, metavar="LABEL", help="Leave out the rows with this label, as in N/A.")
+@click.option("--drop-label", multiple=True, metavar="LABEL", help="Leave out the rows with this label, such as N/A.")
 @click.option("--sheet", help="Sheet of a workbook.")
-@click.option("--encoding", help="Encoding of a text file, as in cp1252  [default: UTF-8, or UTF-16 by its mark]")
-@click.option("--instruction", help="What stands above the text in the prompt, or a whole template with {{text}}.")
-@click.option("--split-column", help="Column that says train, validation or test.")
+@click.option("--encoding", help="Encoding of a text file, for example cp1252  [default: UTF-8, or UTF-16 by its mark]")
+@click.option("--instruction", help="Text above the row's text in the prompt, or a whole template with {{text}}.")
+@click.option("--split-column", help="Column with train, validation or test.")
 @click.option("--test", type=click.FloatRange(0, 1, True), help="Share of the rows to test on; 1: all  [default: 0.2]")
 @click.option("--validation", type=click.FloatRange(0, 1, max_open=True), help="Share to validate on  [default: 0.1]")
-@click.option("--split-seed", type=click.IntRange(0), help="Seed of the cut into splits  [default: 42]")
+@click.option("--split-seed", type=click.IntRange(0), help="Seed of the split  [default: 42]")
 @click.option("--seen/--unseen", default=None, help="Whether models are trained on it  [default: unseen]")
-@click.option("--source", help="Where the data comes from: an address, or a sentence.")
+@click.option("--source", help="Source of the data: an address, or a sentence.")
 @click.option("--licence", help="Licence of the data.")
 @click.option("--language", default="en", show_default=True, help="Language of the texts.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=".", help="Folder  [default: here]")
-@click.option("--force", is_flag=True, help="Overwrite the files if they are there.")
-@click.option("-y", "--yes", is_flag=True, help="Ask nothing: take what is found in the data.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing: use what the data suggests.")
 @click.option("--no-input", is_flag=True, help="Ask nothing: fail where a question would be asked.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags: Any) -> None:
-    """Write NAME.yaml and its twin NAME_gen.yaml for labelled rows: CSV, TSV, JSON, JSONL, Parquet, XLSX or the hub.
+    """Write NAME.yaml and its variant NAME_gen.yaml for labelled rows: CSV, TSV, JSON, JSONL, Parquet, XLSX or the hub.
 
-    The first compares the likelihoods of the labels, the twin lets the model write its answer. Rows without splits are
-    cut by a hash of each text, so that no text stands on two sides and a row keeps its split when rows are added.
+    The first compares the likelihoods of the labels, the variant lets the model generate its answer. Rows without
+    splits are split by a hash of each text, so that no text is in two splits and a row keeps its split when rows are
+    added.
 
     \b
     Examples:
@@ -49,7 +50,7 @@ def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags:
       fin task new my_task --data train=a.jsonl --data test=b.jsonl --text body --label topic --licence CC0-1.0
       fin task new my_task --data rows.xlsx --sheet 2026 --alias 0=dovish --alias 1=hawkish --yes
       fin task new my_task --data hf:owner/name --text text --label label
-    """  # noqa: D301 - click wants the character itself
+    """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.authoring.asking import Asking, wishes
     from fin_plugins.authoring.draft import task_yaml, twin_yaml
     from fin_plugins.authoring.names import check_name, twin_of
@@ -62,22 +63,24 @@ def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags:
     asking = Asking(on=on_a_terminal() and not flags["yes"] and not flags["no_input"], guess=flags["yes"])
     check_name(name)
     files = [out / f"{name}.yaml", out / f"{twin_of(name)}.yaml"]
-    _may_write(files, flags["force"], asking)
+    _confirm_overwrite(files, flags["force"], asking)
     source = read_source(data, out, flags["sheet"], flags["encoding"])
-    made = plan(wishes(name, source, flags, asking), source)
-    write_files(dict(zip(files, (task_yaml(made.draft), twin_yaml(made.draft)), strict=True)))
-    click.echo(json.dumps(in_json(made, files), ensure_ascii=False, indent=1) if as_json else as_text(made, files))
+    new_task = plan(wishes(name, source, flags, asking), source)
+    write_files(dict(zip(files, (task_yaml(new_task.draft), twin_yaml(new_task.draft)), strict=True)))
+    click.echo(
+        json.dumps(in_json(new_task, files), ensure_ascii=False, indent=1) if as_json else as_text(new_task, files)
+    )
 
 
-def _may_write(files: list[Path], force: bool, asking: "Asking") -> None:
-    there = [str(file) for file in files if file.exists()]
-    if not there or force:
+def _confirm_overwrite(files: list[Path], force: bool, asking: "Asking") -> None:
+    existing = [str(file) for file in files if file.exists()]
+    if not existing or force:
         return
     if not asking.on:
-        raise FinError(f"{', '.join(there)}: there already: --force to overwrite, or choose another name")
-    click.confirm(f"Overwrite {', '.join(there)}?", abort=True)
+        raise FinError(f"{', '.join(existing)}: exists already: --force to overwrite, or choose another name")
+    click.confirm(f"Overwrite {', '.join(existing)}?", abort=True)
 
 
 def on_a_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Whether standard input is a terminal."""
     return sys.stdin.isatty()

@@ -1,1 +1,1 @@
-"""Where rows come from: pinned sources, builders, leak checks, embedded sample rows."""
+"""The rows of data sets: pinned sources, builders, leak checks, embedded sample rows, users' own tables."""

@@ -1,4 +1,8 @@
-"""The pinned raw files and the data sets made from them, as `sources.json` lists them."""
+"""The bundled data sets and the pinned raw files that they are built from.
+
+`sources.json` pins the files and describes the splits. Licence, source, citation and whether a task is seen stand in
+the task file alone (`metadata.fin`) and are read from there.
+"""
 
 import difflib
 import json
@@ -11,8 +15,12 @@ from typing import Any
 from urllib.parse import quote
 
 from fin_plugins.common.errors import FinError
+from fin_plugins.common.locations import task_folder
+from fin_plugins.common.yaml_file import parse_yaml
 
 PUBLIC_BASE_URL = "https://raw.githubusercontent.com"
+LEAKY_BY_DESIGN = frozenset({"finred_paper"})
+"""The data set that repeats the paper's split with its leak, and is not decontaminated."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +28,8 @@ class SourceFile:
     """One raw file, pinned by commit and checksum.
 
     Attributes:
-        path: `<owner>/<repo>/<commit>/<path>`, below the public base address and below a mirror folder alike.
-        sha256: hexadecimal checksum of the whole file.
+        path: `<owner>/<repo>/<commit>/<path>`, relative to the public base address or to a mirror folder.
+        sha256: hexadecimal checksum of the file.
         bytes: its size.
     """
 
@@ -36,26 +44,26 @@ class SourceFile:
 
     @property
     def url(self) -> str:
-        """The public address, or the one below `FIN_DATA_BASE_URL` where that is set."""
+        """The public address; relative to `FIN_DATA_BASE_URL` if that is set."""
         base = os.environ.get("FIN_DATA_BASE_URL") or PUBLIC_BASE_URL
         return f"{base.rstrip('/')}/{quote(self.path)}"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known about a data set before its rows are read.
+    """A bundled data set, described without its rows.
 
     Attributes:
-        key: short name, as in `fomc`; the task is called `fin_fomc`.
+        key: short name, such as `fomc`; the task is called `fin_fomc`.
         title: one line for people.
-        seen: whether the task belongs to the seen (trained) tasks.
-        labels: the full label set, in the order of the task.
+        seen: whether the task is one of the seen (trained) tasks.
+        labels: the full label set, in the order of data cards.
         sources: the raw files it is built from.
         licence: as stated upstream.
-        upstream: the address of the upstream repository.
+        upstream: address of the upstream repository.
         citation: the paper that introduced the data.
-        split: how the splits come about.
-        notes: what a reader of a score must know.
+        split: where the splits come from.
+        notes: what readers of a score must know.
     """
 
     key: str
@@ -77,22 +85,45 @@ class Dataset:
 
 @cache
 def datasets() -> dict[str, Dataset]:
-    """Return every data set by key, in the order of the tasks."""
-    listed = json.loads(files(__package__).joinpath("sources.json").read_text(encoding="utf-8"))
-    return {key: _dataset(key, fields, listed["files"]) for key, fields in listed["datasets"].items()}
+    """All bundled data sets by key, in the order of the tasks.
+
+    Raises:
+        FinError: a task file is missing or damaged.
+    """
+    listing = json.loads(files(__package__).joinpath("sources.json").read_text(encoding="utf-8"))
+    return {key: _dataset(key, fields, listing["files"]) for key, fields in listing["datasets"].items()}
 
 
 def _dataset(key: str, fields: dict[str, Any], pins: dict[str, Any]) -> Dataset:
-    sources = tuple(SourceFile(path, **pins[path]) for path in fields["files"])
-    plain = {name: fields[name] for name in ("title", "seen", "licence", "upstream", "citation", "split")}
-    return Dataset(key=key, sources=sources, labels=tuple(fields["labels"]), notes=tuple(fields["notes"]), **plain)
+    metadata = _task_metadata(key)
+    return Dataset(
+        key=key,
+        title=fields["title"],
+        seen=metadata["seen"],
+        labels=tuple(fields["labels"]),
+        sources=tuple(SourceFile(path, **pins[path]) for path in fields["files"]),
+        licence=metadata["licence"],
+        upstream=metadata["source"],
+        citation=metadata["citation"].rpartition(" https://")[0],
+        split=fields["split"],
+        notes=tuple(fields["notes"]),
+    )
+
+
+def _task_metadata(key: str) -> dict[str, Any]:
+    file = task_folder() / "fin" / f"fin_{key}.yaml"
+    try:
+        metadata: dict[str, Any] = parse_yaml(file.read_bytes(), str(file), functions=True).data["metadata"]["fin"]
+    except (OSError, KeyError, TypeError) as error:
+        raise FinError(f"{file}: missing or damaged: reinstall fin-plugins") from error
+    return metadata
 
 
 def find(name: str) -> Dataset:
-    """Return the data set called `name`, with or without the `fin_` of the task.
+    """The data set of this name, with or without the task's prefix `fin_`.
 
     Raises:
-        FinError: there is no such data set; the message lists those there are.
+        FinError: there is no such data set; the message lists all.
     """
     known = datasets()
     key = name.removeprefix("fin_")
@@ -104,6 +135,6 @@ def find(name: str) -> Dataset:
 
 
 def locate(sources: tuple[SourceFile, ...], raw: Path, ending: str) -> Path:
-    """Return where the one source whose path ends so lies below the folder `raw`."""
+    """The path, in the folder `raw`, of the one source file whose path has this ending."""
     (path,) = [source.path for source in sources if source.path.endswith(ending)]
     return raw / path

@@ -1,1 +1,1 @@
-"""`fin eval` on our model classes: many models on one engine, checked before the first score, resumed by content."""
+"""`fin eval` on our model classes: several models on one engine, checked before the first score, resumable."""

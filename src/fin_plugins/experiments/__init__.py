@@ -1,1 +1,1 @@
-"""Whole experiments: one file says which models are trained, merged and scored, and Snakemake drives it."""
+"""Experiments of `fin run`: one YAML file describes trainings, merges, scoring and boards; Snakemake runs the steps."""

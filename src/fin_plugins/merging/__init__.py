@@ -1,1 +1,1 @@
-"""From a mergekit recipe and experts to a merged model: a checkpoint, or for adapters one adapter."""
+"""Merging: mergekit recipes applied to LoRA adapters and checkpoints, and a search for merge weights."""

@@ -1,1 +1,1 @@
-"""lm-eval model classes that score a label set from one prefill, and many adapters on one engine."""
+"""lm-eval model classes that score a label set from one prefill and exchange adapters on one engine."""

@@ -1,44 +1,44 @@
-"""LoRA adapters on a Hugging Face model by PEFT: attaching one, and what its kind leaves of the model."""
+"""LoRA adapters on a Hugging Face model through PEFT: attaching, replacing, and what each kind does to the base."""
 
 import itertools
 from typing import TYPE_CHECKING, Any, cast
 
-from fin_plugins.common.errors import FinError
-from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter, read_config
+from fin_plugins.common.errors import FinError, first_line
+from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, Adapter, read_adapter_config
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
     from transformers import PreTrainedModel
 
-# PEFT's names for adapters: a user's name may hold a dot, which no PyTorch module's name may.
-_NUMBERS = itertools.count()
+# PEFT's adapter names: a user's name may contain a dot, which names of PyTorch modules must not.
+_ADAPTER_NUMBERS = itertools.count()
 
-# What PEFT raises where an adapter and a model do not fit.
 PEFT_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, AttributeError, IndexError, OSError)
+"""Errors that PEFT raises if an adapter and a model do not fit."""
 
-# Settings of a plain LoRA; any other setting that is not at its default makes an adapter another kind.
-_PLAIN = (
+# Settings of plain LoRA; any other setting that differs from its default makes it another kind of adapter.
+_PLAIN_SETTINGS = (
     *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
     *("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "lora_dropout", "fan_in_fan_out"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "inference_mode"),
 )
 _PLAIN_INITS = (True, False, "gaussian")
 _PLAIN_TENSORS = (".lora_A.weight", ".lora_B.weight")
-_PREFIX = "base_model.model."
+_PEFT_PREFIX = "base_model.model."
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def is_plain(model: "PreTrainedModel | Any", adapter: Adapter) -> bool:
-    """Whether the adapter is two matrices beside linear layers and nothing else.
+def is_plain_lora(model: "PreTrainedModel | Any", adapter: Adapter) -> bool:
+    """Whether the adapter consists only of matrix pairs beside linear layers.
 
-    Only such an adapter leaves the base's modules as they were, so that another one can take its place. All others
-    (whole modules, rows of embeddings, parameters of experts, LoRA on embeddings or on the head) wrap or tie modules in
-    ways that PEFT does not undo.
+    Only such an adapter leaves the base's modules unchanged, so that another one can replace it. All others (entire
+    modules, embedding rows, expert parameters, LoRA on embeddings or head) wrap or tie modules in ways that PEFT does
+    not undo.
 
     Args:
         model: the base, bare or with a plain adapter.
-        adapter: what is going to be attached.
+        adapter: the adapter to attach.
 
     Raises:
         FinError: the adapter's settings cannot be read.
@@ -46,23 +46,24 @@ def is_plain(model: "PreTrainedModel | Any", adapter: Adapter) -> bool:
     from peft import LoraConfig
 
     defaults = LoraConfig().to_dict()
-    config = read_config(adapter.name, adapter.path)
+    config = read_adapter_config(adapter.name, adapter.path)
     init = config.pop("init_lora_weights", True)
-    others = [name for name, value in config.items() if name not in _PLAIN and value and value != defaults.get(name)]
-    if others or init not in _PLAIN_INITS:
+    if init not in _PLAIN_INITS or any(
+        name not in _PLAIN_SETTINGS and value and value != defaults.get(name) for name, value in config.items()
+    ):
         return False
     base = getattr(model, "get_base_model", lambda: model)()
     ends = [end for end in (base.get_input_embeddings(), base.get_output_embeddings()) if end is not None]
-    vocabulary = {name for name, module in base.named_modules() if any(module is end for end in ends)}
-    names = _tensor_shapes(adapter)
-    return all(name.endswith(_PLAIN_TENSORS) and _module(name) not in vocabulary for name in names)
+    vocabulary_modules = {name for name, module in base.named_modules() if any(module is end for end in ends)}
+    names = _adapter_shapes(adapter)
+    return all(name.endswith(_PLAIN_TENSORS) and _module_of(name) not in vocabulary_modules for name in names)
 
 
-def attach(base: "PreTrainedModel", adapter: Adapter) -> Any:
-    """The base with the adapter in use, as PEFT alone puts it there.
+def attach_adapter(base: "PreTrainedModel", adapter: Adapter) -> Any:
+    """Attach an adapter to the base exactly as PEFT alone does.
 
     Args:
-        base: as it was loaded. Where the adapter is refused, parts of it may be there all the same.
+        base: the model as loaded. If the adapter is rejected, parts of it may remain attached.
         adapter: any kind of LoRA.
 
     Raises:
@@ -70,42 +71,41 @@ def attach(base: "PreTrainedModel", adapter: Adapter) -> Any:
     """
     from peft import PeftModel
 
-    shapes = {name: tuple(w.shape) for name, w in base.named_parameters(remove_duplicate=False) if _comparable(w)}
+    shapes = {name: tuple(w.shape) for name, w in base.named_parameters(remove_duplicate=False) if _is_unpacked(w)}
     try:
-        return in_base_dtype(PeftModel.from_pretrained(base, adapter.path, adapter_name=_new_name()).eval())
+        return cast_adapter(PeftModel.from_pretrained(base, adapter.path, adapter_name=_new_adapter_name()).eval())
     except PEFT_ERRORS as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        what = f"adapter {adapter.name} ({adapter.path}) cannot be put on this base"
-        if misfit := _misfit(shapes, _tensor_shapes(adapter)):
+        problem = f"adapter {adapter.name} ({adapter.path}) cannot be attached to this base"
+        if mismatch := _describe_mismatch(shapes, _adapter_shapes(adapter)):
             raise FinError(
-                f"{what}, where {misfit}: it was trained on {adapter.base or 'another model'}; give that as pretrained="
+                f"{problem}: {mismatch}; it was trained on {adapter.base or 'another model'}: pass that as pretrained="
             ) from error
         raise FinError(
-            f"{what}, though all its matrices fit ({reason}): PEFT cannot load what {CONFIG} and {WEIGHTS} say; save "
-            "it again with the PEFT that is installed here"
+            f"{problem}, although all its matrices fit ({first_line(error)}): PEFT cannot load {CONFIG} and {WEIGHTS}; "
+            "save the adapter again with the PEFT version installed here"
         ) from error
 
 
-def replace_plain(model: Any, adapter: Adapter) -> Any:
-    """A model with `adapter` in use in the place of the adapter before, which is dropped; both are plain.
+def replace_plain_adapter(model: Any, adapter: Adapter) -> Any:
+    """Replace the attached plain adapter by another plain one.
 
     Raises:
-        PEFT_ERRORS: the adapter does not fit; the model is then no longer of use.
+        PEFT_ERRORS: the adapter does not fit; the model is unusable afterwards.
     """
-    name, before = _new_name(), list(model.peft_config)
+    name, previous = _new_adapter_name(), list(model.peft_config)
     model.load_adapter(adapter.path, adapter_name=name)
     model.base_model.enable_adapter_layers()
     model.set_adapter(name, inference_mode=True)
-    for old in before:
+    for old in previous:
         model.delete_adapter(old)
-    return in_base_dtype(model.eval())
+    return cast_adapter(model.eval())
 
 
-def in_base_dtype(model: "PreTrainedModel | Any") -> Any:
-    """The same model with the adapter's factors in the base's dtype, as vLLM serves them.
+def cast_adapter(model: "PreTrainedModel | Any") -> Any:
+    """Convert the adapter's factors to the base's data type in place, as vLLM serves them.
 
-    PEFT keeps them in float32, as training wants it: beside a base in bfloat16 the adapter then costs as much as the
-    base itself, and the answers come no nearer to those of float32.
+    PEFT keeps them in float32, as training needs. On a base in bfloat16 the adapter then costs as much time as the
+    base itself, and the answers come no closer to those of float32.
     """
     for name, weight in model.named_parameters():
         if "lora_" in name:
@@ -113,71 +113,71 @@ def in_base_dtype(model: "PreTrainedModel | Any") -> Any:
     return model
 
 
-def fold_head(model: "PreTrainedModel | Any") -> None:
-    """Have the vocabulary of all documents computed by one product, with an adapter as without.
+def make_head_input_contiguous(model: "PreTrainedModel | Any") -> None:
+    """Compute the vocabulary of all documents in one matrix product, with or without an adapter.
 
-    The head is asked at a few positions of each document, which do not lie side by side in memory. Where its weights
-    are frozen, as PEFT leaves them, PyTorch (`should_fold` in ATen/native/LinearAlgebra.cpp) then copies them once for
-    each document: a pass of 16 short documents took four times as long.
+    The head is applied to a few positions of each document, which are not contiguous in memory. If its weights are
+    frozen, as PEFT leaves them, PyTorch (`should_fold` in ATen/native/LinearAlgebra.cpp) then copies them once per
+    document: a pass over 16 short documents took four times as long.
     """
     head = model.get_output_embeddings()
     if head is not None:
-        head.register_forward_pre_hook(_side_by_side)
+        head.register_forward_pre_hook(_contiguous_input)
 
 
-def _side_by_side(_head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (inputs[0].contiguous(), *inputs[1:])
-
-
-def cut_vocabulary(model: Any, size: int) -> "RemovableHandle":
-    """Have the model's answers, generation included, be about its first `size` tokens only, until `remove()`."""
+def limit_vocabulary(model: Any, size: int) -> "RemovableHandle":
+    """Restrict the model's logits, also in generation, to the first `size` tokens until `remove()` is called."""
     from peft import PeftModel
 
-    def cut(_model: Any, _inputs: Any, output: Any) -> Any:
+    def truncate(_model: Any, _inputs: Any, output: Any) -> Any:
         output.logits = output.logits[..., :size]
         return output
 
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
-    return cast("RemovableHandle", inner.register_forward_hook(cut))
+    return cast("RemovableHandle", inner.register_forward_hook(truncate))
 
 
-def _new_name() -> str:
-    return f"fin_{next(_NUMBERS)}"
+def _contiguous_input(_head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].contiguous(), *inputs[1:])
 
 
-def _module(tensor: str) -> str:
-    """The module that a tensor of an adapter belongs to, by the base's name for it."""
-    name = tensor.removeprefix(_PREFIX).removesuffix(".weight")
+def _new_adapter_name() -> str:
+    return f"fin_{next(_ADAPTER_NUMBERS)}"
+
+
+def _module_of(tensor: str) -> str:
+    """The base's module that an adapter's tensor belongs to."""
+    name = tensor.removeprefix(_PEFT_PREFIX).removesuffix(".weight")
     return name.rpartition(".")[0] if ".lora_" in name else name
 
 
-def _tensor_shapes(adapter: Adapter) -> Shapes:
+def _adapter_shapes(adapter: Adapter) -> Shapes:
     from safetensors import safe_open
 
     with safe_open(adapter.path / WEIGHTS, framework="numpy") as handle:
         return {name: tuple(handle.get_slice(name).get_shape()) for name in handle.keys()}  # noqa: SIM118 (no mapping)
 
 
-def _comparable(weight: Any) -> bool:
+def _is_unpacked(weight: Any) -> bool:
     return bool(weight.is_floating_point())  # quantised weights are packed
 
 
-def _misfit(base: Shapes, adapter: Shapes) -> str:
-    """A module of the adapter that the base has not, or has of another shape; empty where all fit.
+def _describe_mismatch(base: Shapes, adapter: Shapes) -> str:
+    """Describe a module of the adapter that is missing in the base or has another shape; empty if all fit.
 
     Args:
-        base: names and shapes of the base's weights.
-        adapter: names and shapes of the adapter's tensors.
+        base: shapes of the base's weights by name.
+        adapter: shapes of the adapter's tensors by name.
     """
     for name, down in adapter.items():
-        down_end = next((end for end in ("lora_A.weight", "lora_embedding_A") if name.endswith(f".{end}")), None)
-        module = _module(name).removesuffix(".base_layer")
-        if down_end is None or ".experts" in module:  # PEFT stacks the factors of experts in its own way
+        down_suffix = next((end for end in ("lora_A.weight", "lora_embedding_A") if name.endswith(f".{end}")), None)
+        module = _module_of(name).removesuffix(".base_layer")
+        if down_suffix is None or ".experts" in module:  # PEFT stacks the factors of experts differently
             continue
-        up = adapter.get(name.removesuffix(down_end) + down_end.replace("_A", "_B"), ())
-        theirs = base.get(f"{module}.weight")
-        if theirs is None:
-            return f"there is no matrix {module}"
-        if len(theirs) == len(down) == len(up) == 2 and sorted((down[1], up[0])) != sorted(theirs):
-            return f"{module} is {theirs[0]} x {theirs[1]} and the adapter's {up[0]} x {down[1]}"
+        up = adapter.get(name.removesuffix(down_suffix) + down_suffix.replace("_A", "_B"), ())
+        shape = base.get(f"{module}.weight")
+        if shape is None:
+            return f"the base has no matrix {module}"
+        if len(shape) == len(down) == len(up) == 2 and sorted((down[1], up[0])) != sorted(shape):
+            return f"{module} is {shape[0]} x {shape[1]} in the base and {up[0]} x {down[1]} in the adapter"
     return ""

@@ -1,1 +1,1 @@
-"""Metrics over label pairs and their standard errors."""
+"""Metrics over pairs of gold and predicted labels, with standard errors, intervals and tests."""

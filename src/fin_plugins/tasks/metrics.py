@@ -1,6 +1,6 @@
-"""What a task YAML names in `metric_list`: `!function fin_plugins.tasks.metrics.CHOICE`, or `REPLY`.
+"""Metric lists that a task YAML names: `metric_list: !function fin_plugins.tasks.metrics.CHOICE`, or `REPLY`.
 
-lm-eval puts the object in that place as if it stood in the YAML. It copies what it changes, so the lists can be shared.
+lm-eval treats the object as if it stood in the YAML. It copies what it changes, so the lists can be shared.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ CHOICE: list[dict[str, Any]] = [
     _metric("macro_f1_stderr", results.macro_f1_stderr),
     _metric("mcc", results.mcc, higher_is_better=True),
     _metric("mcc_stderr", results.mcc_stderr),
-    _metric("sample_rows"),  # only there with FIN_DATA=sample
+    _metric("sample_rows"),  # reported with FIN_DATA=sample only
 ]
 """The metrics of `fin_plugins.tasks.results.score_choice`."""
 

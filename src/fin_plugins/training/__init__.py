@@ -1,1 +1,1 @@
-"""From task files to an adapter: a thin trainer on TRL's `SFTTrainer` and PEFT."""
+"""Training: from task files to an adapter, with TRL's `SFTTrainer` and PEFT."""

@@ -1,6 +1,6 @@
-"""`accelerate launch -m fin_plugins.training CONFIG`: the same as `fin train CONFIG`, in every process."""
+"""`accelerate launch -m fin_plugins.training CONFIG`: runs `fin train CONFIG` in each process."""
 
-from fin_plugins.training.command import main
+from fin_plugins.training.train_command import main
 
 if __name__ == "__main__":
     main()

@@ -1,10 +1,10 @@
 "use strict";
-// The page is whole without this: it adds sorting, filtering, the view of two models and the documents.
-// Names and texts of others go in as text nodes only, never as markup.
+// The page works without this script, which adds sorting, filtering, the view of two models and the documents.
+// Names and texts are only inserted as text nodes, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const METRICS = Object.keys(data.metrics);
 const PAGE = 10; // documents shown at a time
-const PAIR_HEADS = ["Column", "First", "Second", "Second less first", "Both right", "Only first", "Only second"];
+const PAIR_HEADS = ["Column", "First", "Second", "Second minus first", "Both right", "Only first", "Only second"];
 PAIR_HEADS.push("Neither", "p", "p, Holm", "Detectable");
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const byId = (id) => document.getElementById(id);
@@ -23,7 +23,7 @@ function percent(value, signed = false) {
   return sign + text;
 }
 const pValue = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
-const count = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
+const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 // Sorting: a column of all tables of its block, so that changing the metric keeps the order's column.
 function addButtons(table) {
@@ -49,25 +49,25 @@ function sortBlock(clicked, place) {
 function sortRows(body, place, direction) {
   const key = (row) => (place ? Number(row.cells[place].dataset.v ?? NaN) : row.cells[0].textContent.toLowerCase());
   const rows = all("tr:not(.apart)", body).map((row) => [key(row), row]);
-  rows.sort(([one], [other]) => {
-    if (Number.isNaN(one) || Number.isNaN(other)) return Number.isNaN(one) - Number.isNaN(other); // none comes last
-    return one < other ? -direction : one > other ? direction : 0;
+  rows.sort(([first], [second]) => {
+    if (Number.isNaN(first) || Number.isNaN(second)) return Number.isNaN(first) - Number.isNaN(second); // missing figures last
+    return first < second ? -direction : first > second ? direction : 0;
   });
   body.append(...rows.map(([, row]) => row));
 }
 
 // Filters
 function filter() {
-  const asked = ["model", "task", "protocol", "data"].map((name) => [name, byId(`filter-${name}`).value]);
-  const want = Object.fromEntries(asked);
+  const values = ["model", "task", "protocol", "data"].map((name) => [name, byId(`filter-${name}`).value]);
+  const filters = Object.fromEntries(values);
   const models = new Set();
   let columns = 0;
   for (const block of all(".block")) {
     const heads = [...(block.querySelector("table.board")?.tHead.rows[0].cells ?? [])];
-    const hide = heads.map((head, place) => place > 0 && want.task !== "" && head.dataset.task !== want.task);
-    const wanted = ["protocol", "data"].every((name) => !want[name] || block.dataset[name] === want[name]);
-    block.hidden = !wanted || (want.task !== "" && hide.slice(1).every(Boolean));
-    for (const table of all("table.board", block)) filterTable(table, hide, want.model.toLowerCase());
+    const hide = heads.map((head, place) => place > 0 && filters.task !== "" && head.dataset.task !== filters.task);
+    const matches = ["protocol", "data"].every((name) => !filters[name] || block.dataset[name] === filters[name]);
+    block.hidden = !matches || (filters.task !== "" && hide.slice(1).every(Boolean));
+    for (const table of all("table.board", block)) filterTable(table, hide, filters.model.toLowerCase());
     if (block.hidden || block.matches(".published")) continue;
     columns += heads.filter((head, place) => head.dataset.task && !hide[place]).length;
     const rows = all(".metric tbody:not(.published) tr:not([hidden])", block);
@@ -84,74 +84,74 @@ function filterTable(table, hide, name) {
   }
 }
 
-// Two models: the board's contrast where there is one, else counts and the exact test from the answers.
+// Two models: the board's contrast if listed, else counts and the exact test from the answers.
 function decode(text, width) {
   const codes = [...text].map((sign) => data.alphabet.indexOf(sign));
-  const found = [];
+  const answers = [];
   for (let at = 0; at < codes.length; at += width) {
-    found.push(codes.slice(at, at + width).reduce((sum, code) => 64 * sum + code, 0));
+    answers.push(codes.slice(at, at + width).reduce((sum, code) => 64 * sum + code, 0));
   }
-  return found;
+  return answers;
 }
 
-function tally(column, one, other) {
-  const texts = [column.gold, column.answers[one], column.answers[other]];
+function tally(column, firstModel, secondModel) {
+  const texts = [column.gold, column.answers[firstModel], column.answers[secondModel]];
   const [gold, first, second] = texts.map((text) => decode(text, column.width));
-  const found = { both: 0, first: 0, second: 0, neither: 0, n: 0 };
+  const counts = { both: 0, first: 0, second: 0, neither: 0, n: 0 };
   gold.forEach((label, at) => {
-    if (!first[at] || !second[at]) return; // one of them has no such document
-    const right = [first[at] === label, second[at] === label];
-    found[right[0] ? (right[1] ? "both" : "first") : right[1] ? "second" : "neither"] += 1;
-    found.n += 1;
+    if (!first[at] || !second[at]) return; // a model lacks this document
+    const correct = [first[at] === label, second[at] === label];
+    counts[correct[0] ? (correct[1] ? "both" : "first") : correct[1] ? "second" : "neither"] += 1;
+    counts.n += 1;
   });
-  return found;
+  return counts;
 }
 
 // Two-sided: twice the lower tail of a binomial of one half. In logarithms, as 2^-n is 0 from n = 1075 on.
-function mcnemar(one, other) {
-  const n = one + other;
+function mcnemar(onlyFirst, onlySecond) {
+  const n = onlyFirst + onlySecond;
   let term = -n * Math.LN2;
   let tail = 0;
-  for (let k = 0; k <= Math.min(one, other); k += 1) {
+  for (let k = 0; k <= Math.min(onlyFirst, onlySecond); k += 1) {
     tail += Math.exp(term);
     term += Math.log((n - k) / (k + 1));
   }
   return Math.min(1, 2 * tail);
 }
 
-function contrastOf(place, one, other, metric) {
-  const isPair = (a, b) => (a === one && b === other) || (a === other && b === one);
-  const found = data.contrasts.find(([column, a, b]) => column === place && isPair(a, b));
-  if (!found) return null;
-  const [, first, , p, holm, detectable, differences] = found;
+function contrastOf(place, first, second, metric) {
+  const isPair = (a, b) => (a === first && b === second) || (a === second && b === first);
+  const contrast = data.contrasts.find(([column, a, b]) => column === place && isPair(a, b));
+  if (!contrast) return null;
+  const [, listedFirst, , p, holm, detectable, differences] = contrast;
   let ends = differences[metric];
-  if (ends && first !== one) ends = [ends[0], ends[2], ends[1]].map((end) => (end === null ? null : -end));
+  if (ends && listedFirst !== first) ends = [ends[0], ends[2], ends[1]].map((end) => (end === null ? null : -end));
   return { p, holm, detectable, ends };
 }
 
-function pairRow(column, place, one, other, metric) {
-  const [before, after] = [one, other].map((model) => column.figures[model]?.[metric] ?? null);
-  const contrast = contrastOf(place, one, other, metric);
-  const counts = column.answers[one] && column.answers[other] ? tally(column, one, other) : null;
+function pairRow(column, place, first, second, metric) {
+  const [before, after] = [first, second].map((model) => column.figures[model]?.[metric] ?? null);
+  const contrast = contrastOf(place, first, second, metric);
+  const counts = column.answers[first] && column.answers[second] ? tally(column, first, second) : null;
   const point = before === null || after === null ? null : after - before;
   const p = contrast ? contrast.p : counts && counts.n ? mcnemar(counts.first, counts.second) : null;
   return { column, before, after, counts, p, contrast, ends: contrast?.ends ?? [point, null, null] };
 }
 
 function showPair() {
-  const [one, other] = [Number(byId("first").value), Number(byId("second").value)];
+  const [first, second] = [Number(byId("first").value), Number(byId("second").value)];
   const metric = Number(byId("pair-metric").value);
   const rows = data.columns
-    .map((column, place) => pairRow(column, place, one, other, metric))
-    .filter(({ column }) => one in column.figures && other in column.figures);
-  if (one === other || !rows.length) {
-    const why = one === other ? "Choose two different models." : "These two share no column.";
+    .map((column, place) => pairRow(column, place, first, second, metric))
+    .filter(({ column }) => first in column.figures && second in column.figures);
+  if (first === second || !rows.length) {
+    const why = first === second ? "Choose two different models." : "These two share no column.";
     byId("pair-result").replaceChildren(make("p", { className: "about" }, why));
     return;
   }
   const reach = Math.max(0.01, ...rows.flatMap(({ ends }) => ends.map((end) => Math.abs(end ?? 0)))) * 1.06;
   const heads = PAIR_HEADS.map((text, place) => make("th", { scope: "col", className: place ? "" : "first" }, text));
-  const names = [make("bdi", {}, data.models[other]), " less ", make("bdi", {}, data.models[one])];
+  const names = [make("bdi", {}, data.models[second]), " minus ", make("bdi", {}, data.models[first])];
   const caption = make("caption", {}, `${data.metrics[METRICS[metric]]}: `, ...names);
   const body = make("tbody", {}, ...rows.map((row) => pairCells(row, reach)));
   const table = make("table", { className: "board wide" }, caption, make("thead", {}, make("tr", {}, ...heads)), body);

@@ -1,5 +1,1 @@
-"""From what was read to what is shown: figures, intervals, means, places, comparisons, forgetting."""
-
-from fin_plugins.board.statistics.build import board_of
-
-__all__ = ["board_of"]
+"""The figures of a board: intervals, means, ranks, paired tests and forgetting. See `build_board`."""

@@ -1,1 +1,1 @@
-"""Recipes: mergekit's YAML with named placeholders. Found, read, filled in and checked."""
+"""Merge recipes: mergekit configurations with placeholders for models and parameters."""

@@ -1,1 +1,1 @@
-"""Looks for the weights of a merge of adapters: on validation rows, on one running engine, never on test rows."""
+"""Search for the weights of a linear merge of adapters, on validation rows and one running engine."""

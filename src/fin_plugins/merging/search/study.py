@@ -1,8 +1,11 @@
-"""The study file: what was searched, the base, and one line a candidate, each on disk before the next is asked for."""
+"""A study: its file with one line per candidate, and which candidates are the best.
+
+Each line is on disk before the next candidate is scored, so a killed search loses at most one.
+"""
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +17,15 @@ from pydantic import ValidationError
 from fin_plugins.common.atomic import remove_unfinished_files, write_file
 from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.common.validation import StrictModel
+from fin_plugins.merging.search.search_config import Floor, SearchConfig
 
 FILE = "study.jsonl"
 SCHEMA = 1
+_PENALTY = 10.0  # weight of a constraint violation against the seen score, to lead CMA-ES back
 
 
-class Figure(StrictModel):
-    """A figure with its 95 % interval over rows."""
+class Estimate(StrictModel):
+    """A value with its 95 % interval over rows."""
 
     value: float
     low: float
@@ -28,19 +33,35 @@ class Figure(StrictModel):
 
 
 class Candidate(StrictModel):
-    """A line of the study."""
+    """A line of the study.
+
+    Attributes:
+        candidate: number, from 0.
+        weights: weight of each expert.
+        seen: mean score over the tasks.
+        tasks: score by task.
+        leave_out: worst change of an expert's tasks against the base when the merge leaves that expert out.
+        worst: the expert of that worst change.
+        left_out: that change for every expert.
+        divergence: mean divergence from the base on unlabelled prompts, in nats.
+    """
 
     candidate: int
     weights: dict[str, float]
-    seen: Figure
+    seen: Estimate
     tasks: dict[str, float]
-    leave_out: Figure
+    leave_out: Estimate
     worst: str
     left_out: dict[str, float]
-    divergence: Figure
+    divergence: Estimate
+
+    @property
+    def is_base(self) -> bool:
+        """Whether all weights are 0, so that there is nothing to merge."""
+        return not any(self.weights.values())
 
 
-class Base(StrictModel):
+class BaseScores(StrictModel):
     """The line of the base: its score by task."""
 
     base: dict[str, float]
@@ -48,12 +69,12 @@ class Base(StrictModel):
 
 @dataclass
 class Study:
-    """A study file, open.
+    """An open study file.
 
     Attributes:
-        file: its path.
-        base: the base's scores by task; None before it is scored.
-        candidates: in their order.
+        file: path of the file.
+        base: the base's score by task; None before it is scored.
+        candidates: the candidates in order.
     """
 
     file: Path
@@ -61,76 +82,72 @@ class Study:
     candidates: list[Candidate] = field(default_factory=list)
 
     def add_base(self, scores: dict[str, float]) -> None:
-        """Write the base's line."""
+        """Append the base's line."""
         self.base = scores
-        self._append(Base(base=scores).model_dump())
+        self._append(BaseScores(base=scores))
 
     def add(self, candidate: Candidate) -> None:
-        """Write a candidate's line."""
+        """Append a candidate's line."""
         self.candidates.append(candidate)
-        self._append(candidate.model_dump())
+        self._append(candidate)
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append(self, line: StrictModel) -> None:
         try:
-            with self.file.open("ab") as out:
-                out.write(_line(line))
-                out.flush()
-                os.fsync(out.fileno())
+            with self.file.open("ab") as stream:
+                stream.write(_encode_line(line.model_dump()))
+                stream.flush()
+                os.fsync(stream.fileno())
         except OSError as error:
             raise FinError(f"{self.file}: cannot be written ({error.strerror}): free some space") from error
 
 
 @contextmanager
-def opened(folder: Path, header: Mapping[str, Any], *, fresh: bool = False) -> Iterator[Study]:
-    """Open the study in a folder, made if it is not there; a half line that a killed search left is cut off.
+def open_study(folder: Path, header: Mapping[str, Any], *, fresh: bool = False) -> Iterator[Study]:
+    """Open the study in a folder, or begin one; an incomplete last line is cut off.
 
     Args:
-        folder: the folder.
-        header: all that the scores depend on.
-        fresh: begin again, whatever is there.
+        folder: folder of the study, created if necessary.
+        header: everything that the scores depend on.
+        fresh: discard an existing study.
 
     Raises:
-        FinError: the study there is of something else, is damaged or in use, or the folder cannot be written.
+        FinError: the existing study has another header, is damaged or in use, or the folder cannot be written.
     """
-    lock = _locked(folder)
-    remove_unfinished_files(folder)
+    lock = _lock(folder)
     try:
-        yield _opened(folder / FILE, header, fresh)
+        remove_unfinished_files(folder)
+        yield _open_file(folder / FILE, header, fresh)
     finally:
         lock.release()
 
 
-def _locked(folder: Path) -> FileLock:
+def _lock(folder: Path) -> FileLock:
     lock = FileLock(folder / f".{FILE}.lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise FinError(f"{folder}: another search writes there: wait for it, or name another output") from error
+        raise FinError(f"{folder}: another search is writing there: wait for it, or name another output") from error
     except OSError as error:
         raise FinError(f"{folder}: cannot be written ({error.strerror or error}): change output") from error
     return lock
 
 
-def _opened(file: Path, header: Mapping[str, Any], fresh: bool) -> Study:
+def _open_file(file: Path, header: Mapping[str, Any], fresh: bool) -> Study:
     try:
-        if fresh or not file.exists() or not _whole_lines(file):
-            _begin(file, header)
-        return _read(file, header)
+        if fresh or not file.exists() or not _truncate_to_lines(file):
+            write_file(file, _encode_line({"schema": SCHEMA, **header}))
+        return _read_study(file, header)
     except OSError as error:
         raise FinError(f"{file}: cannot be read or written ({error.strerror or error}): change output") from error
 
 
-def _line(content: Mapping[str, Any]) -> bytes:
+def _encode_line(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
 
 
-def _begin(file: Path, header: Mapping[str, Any]) -> None:
-    write_file(file, _line({"schema": SCHEMA, **header}))
-
-
-def _whole_lines(file: Path) -> int:
-    """How many lines the file has, once it ends with a whole one."""
+def _truncate_to_lines(file: Path) -> int:
+    """Cut off an incomplete last line; returns the number of lines."""
     content = file.read_bytes()
     end = content.rfind(b"\n") + 1
     if end < len(content):
@@ -138,17 +155,17 @@ def _whole_lines(file: Path) -> int:
     return content.count(b"\n")
 
 
-def _read(file: Path, header: Mapping[str, Any]) -> Study:
+def _read_study(file: Path, header: Mapping[str, Any]) -> Study:
     lines = file.read_bytes().splitlines()
     study = Study(file)
     try:
         _check_header(file, json.loads(lines[0]), {"schema": SCHEMA, **header})
         for line in lines[1:]:
             if study.base is None:
-                study.base = Base.model_validate_json(line).base
+                study.base = BaseScores.model_validate_json(line).base
             else:
                 study.candidates.append(Candidate.model_validate_json(line))
-        numbers = [one.candidate for one in study.candidates]
+        numbers = [candidate.candidate for candidate in study.candidates]
         if numbers != list(range(len(numbers))):
             raise ValueError("candidates are not in order")
     except (ValueError, ValidationError) as error:
@@ -158,20 +175,67 @@ def _read(file: Path, header: Mapping[str, Any]) -> Study:
     return study
 
 
-def _check_header(file: Path, there: Any, ours: Mapping[str, Any]) -> None:
-    if not isinstance(there, dict):
-        raise ValueError("its first line is no header")
-    ours = json.loads(json.dumps(ours))
-    if different := sorted(set(_different(there, ours))):
+def _check_header(file: Path, existing: Any, header: Mapping[str, Any]) -> None:
+    if not isinstance(existing, dict):
+        raise ValueError("its first line is not a header")
+    if different := sorted(set(_different_keys(existing, json.loads(json.dumps(header))))):
         raise FinError(
             f"{file}: is a study with another {', '.join(different)}: name another output, or --fresh to begin again"
         )
 
 
-def _different(there: Any, ours: Any, name: str = "") -> Iterator[str]:
-    """Names of the parts that differ, as `config.floor`."""
-    if isinstance(there, dict) and isinstance(ours, dict):
-        for key in {*there, *ours}:
-            yield from _different(there.get(key), ours.get(key), f"{name}.{key}" if name else str(key))
-    elif there != ours:
+def _different_keys(first: Any, second: Any, name: str = "") -> Iterator[str]:
+    """Dotted names of the values that differ, for example `config.floor`."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in {*first, *second}:
+            yield from _different_keys(first.get(key), second.get(key), f"{name}.{key}" if name else str(key))
+    elif first != second:
         yield name
+
+
+def constraint_violation(candidate: Candidate, floor: Floor) -> float:
+    """By how much a candidate misses the floor, summed over its parts; 0 if it keeps the floor."""
+    violation = 0.0
+    if floor.leave_out is not None:
+        violation += max(0.0, floor.leave_out - candidate.leave_out.value)
+    if floor.divergence is not None:
+        violation += max(0.0, candidate.divergence.value - floor.divergence)
+    return violation
+
+
+def penalized_score(candidate: Candidate, floor: Floor) -> float:
+    """The value that a sampler receives: the seen score, minus a penalty for missing the floor."""
+    return candidate.seen.value - _PENALTY * constraint_violation(candidate, floor)
+
+
+def best_candidate(candidates: Sequence[Candidate], floor: Floor) -> Candidate | None:
+    """The candidate with the highest seen score of those that keep the floor, the first of equals; None without any."""
+    feasible = [candidate for candidate in candidates if constraint_violation(candidate, floor) == 0]
+    return max(feasible, key=lambda candidate: candidate.seen.value, default=None)
+
+
+def nearest_candidate(candidates: Sequence[Candidate], floor: Floor) -> Candidate:
+    """The candidate that misses the floor by the least."""
+    return min(candidates, key=lambda candidate: (constraint_violation(candidate, floor), -candidate.seen.value))
+
+
+def candidate_to_write(candidates: Sequence[Candidate], config: SearchConfig) -> Candidate | None:
+    """The candidate to write as a merge: the best, or with `otherwise: nearest` the nearest if none keeps the floor.
+
+    Returns:
+        The candidate; None if there is none, or if the best one is the base alone.
+    """
+    if config.otherwise == "nothing":
+        best = best_candidate(candidates, config.floor)
+        return None if best is None or best.is_base else best
+    merges = [candidate for candidate in candidates if not candidate.is_base]
+    return best_candidate(merges, config.floor) or (nearest_candidate(merges, config.floor) if merges else None)
+
+
+def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Candidates that no other beats in both `seen` and `leave_out`, by ascending seen score."""
+    front: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda it: (-it.seen.value, -it.leave_out.value)):
+        if not front or candidate.leave_out.value > front[-1].leave_out.value:
+            front.append(candidate)
+    return front[::-1]

@@ -1,1 +1,0 @@
-"""Rules that need no rows, a module a subject."""

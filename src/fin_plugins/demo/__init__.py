@@ -1,1 +1,0 @@
-"""The embedded default model and the demonstration that runs it."""

@@ -1,1 +1,0 @@
-"""Reading experiment files: the shipped ones, changed keys, every problem at once."""

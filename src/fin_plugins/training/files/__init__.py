@@ -1,1 +1,0 @@
-"""Reading training files: the shipped ones, changed keys, every problem at once."""

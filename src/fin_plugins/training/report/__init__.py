@@ -1,1 +1,0 @@
-"""What a run writes down: the record, the model card, the plot."""

@@ -1,3 +1,0 @@
-"""What makes `fin eval` quick in tests."""
-
-from tests.evaluation.conftest import quick  # noqa: F401 (a fixture)
