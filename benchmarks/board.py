@@ -108,24 +108,24 @@ def _side(what: str, *more: str) -> dict[str, Any]:
 
 def _board(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Wall and CPU seconds and the peak so far, a part."""
-    from fin_plugins.board.published import shipped_published
-    from fin_plugins.board.reading import read_results
-    from fin_plugins.board.rendering import render
-    from fin_plugins.board.statistics import board_of
+    from fin_plugins.board.published_figures import bundled_published
+    from fin_plugins.board.reading.load_runs import load_runs
+    from fin_plugins.board.rendering.write_board import write_board
+    from fin_plugins.board.statistics.build_board import build_board
 
     found: dict[str, Any] = {}
-    reading = _timed(found, "reading", lambda: read_results([folder / "runs"]))
+    reading = _timed(found, "reading", lambda: load_runs([folder / "runs"]))
     if reading.problems or sum(len(column.entries) for column in reading.columns) != options.models * options.tasks:
         raise SystemExit(f"not all files could be used: {reading.problems[:3]}")
     first = reading.columns[0].entries
     named = {"baseline": first[0].model, "reference": first[1].model if len(first) > 1 else None}
-    published = shipped_published()
+    published = bundled_published()
     made = _timed(
         found,
         "statistics",
-        lambda: board_of(reading, **named, unseen=(), published=published, draws=options.draws),
+        lambda: build_board(reading, **named, unseen=(), published=published, draws=options.draws),
     )
-    files = _timed(found, "rendering", lambda: render(made, folder / "out"))
+    files = _timed(found, "rendering", lambda: write_board(made, folder / "out"))
     found["files"] = {file.name: file.stat().st_size for file in files}
     return found
 
@@ -165,8 +165,8 @@ def _cell(options: argparse.Namespace) -> dict[str, float]:
 def _ours(gold: Any, said: Any, labels: int, draws: int, seed: int) -> float:
     import numpy as np
 
-    from fin_plugins.board.model import Column, Conditions, Documents, Entry, Reading, Source
-    from fin_plugins.board.statistics import board_of
+    from fin_plugins.board.board_data import Column, Conditions, Documents, Entry, LoadedRuns, Source
+    from fin_plugins.board.statistics.build_board import build_board
 
     names = tuple(map(str, range(labels)))
     conditions = Conditions("real", "r", "1.0", "p", 0, True, None)
@@ -175,7 +175,9 @@ def _ours(gold: Any, said: Any, labels: int, draws: int, seed: int) -> float:
     entry = Entry("m", None, "t", "choice", True, names, len(gold), {}, documents, conditions, source)
     column = Column("t", "t", "t", "choice", True, conditions, "", (entry,))
     start = time.process_time()
-    board_of(Reading((column,), (), ()), baseline=None, reference=None, unseen=(), published=(), draws=draws, seed=seed)
+    build_board(
+        LoadedRuns((column,), (), ()), baseline=None, reference=None, unseen=(), published=(), draws=draws, seed=seed
+    )
     return time.process_time() - start
 
 

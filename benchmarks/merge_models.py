@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-from fin_plugins.demo.model import demo_model
-from fin_plugins.evaluation.base_layers import base_layers
-from fin_plugins.evaluation.base_match import header_shapes
-from fin_plugins.merging.adapters.factors import Product
-from fin_plugins.merging.adapters.write import write_adapter
+from fin_plugins.demo import demo_model
+from fin_plugins.evaluation.base_model import base_layers, header_shapes
+from fin_plugins.merging.adapter_files import write_adapter
+from fin_plugins.merging.low_rank import LowRankMatrix
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Width, inner width, layers, heads, key heads: Llama 3.2 and 3. The vocabulary is the demo model's, tied.
@@ -78,6 +77,6 @@ def make_adapter(folder: Path, base: Path, rank: int, seed: int) -> Path:
             module = name.removesuffix(".weight")
             if module.endswith(PROJECTIONS):
                 up, down = torch.randn(shape[0], rank), torch.randn(rank, shape[1])
-                products[module] = Product(up * 0.0002 / rank**0.5, down)
+                products[module] = LowRankMatrix(up * 0.0002 / rank**0.5, down)
     write_adapter(folder, products, str(base), sorted(PROJECTIONS), base_layers(base))
     return folder

@@ -74,21 +74,21 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
 def _work(job: dict[str, Any]) -> dict[str, Any]:
     from lm_eval.models.huggingface import HFLM
 
-    from fin_plugins.demo.model import demo_model
-    from fin_plugins.scoring.hf import FinHF
-    from fin_plugins.tasks.requests import requests_of
+    from fin_plugins.demo import demo_model
+    from fin_plugins.scoring.fin_hf import FinHF
+    from fin_plugins.tasks.task_requests import build_requests
 
     kind = HFLM if job["way"] == "hf" else FinHF
     adapter = {"peft": job["adapter"]} if job["adapter"] else {}
     given = {"dtype": job["dtype"], "device": job["device"], "batch_size": job["batch"], **adapter}
     lm = kind(pretrained=str(demo_model()), **given)
     clock = time.process_time if job["device"] == "cpu" else time.perf_counter
-    first = {name: requests_of(lm, TASKS[0] + name, 1) for name in ("", "_gen")}
+    first = {name: build_requests(lm, TASKS[0] + name, 1) for name in ("", "_gen")}
     _answer(lm, job["way"], first[""], first["_gen"])  # what is tried once in a model's life
     measured: dict[str, float] = {}
     texts: dict[str, list[str]] = {}
     for task in TASKS:
-        labels, replies = (requests_of(lm, task + name, job["documents"]) for name in ("", "_gen"))
+        labels, replies = (build_requests(lm, task + name, job["documents"]) for name in ("", "_gen"))
         start = clock()
         texts[task] = _answer(lm, job["way"], labels, replies)
         measured[task] = (clock() - start) / len(replies)

@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
 
 
 def _model(shape: str | None, scratch: Path) -> Path:
-    from fin_plugins.demo.model import demo_model
+    from fin_plugins.demo import demo_model
 
     if shape is None:
         return demo_model()
@@ -93,8 +93,8 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     import lm_eval.models  # noqa: F401 (registers lm-eval's own classes)
     from lm_eval.api.registry import get_model
 
-    from fin_plugins.startup import register_models
-    from fin_plugins.tasks.requests import requests_of
+    from fin_plugins.lm_eval_hook import register_models
+    from fin_plugins.tasks.task_requests import build_requests
 
     register_models()
 
@@ -105,7 +105,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     modes = ["exact"] if job["engine"] == "vllm" else ["bare", "exact", "prune"]
     count = job["seen"] if job["engine"] == "vllm" else job["documents"]
     for task in TASKS:
-        requests = requests_of(lm, task, count)
+        requests = build_requests(lm, task, count)
         measured["tasks"][task] = {mode: _measure(lm, requests, mode) for mode in modes}
     for labels in LABELS:
         some = [request for request in requests if request.idx < labels and request.doc_id < job["seen"] // 3]
@@ -124,12 +124,12 @@ def _measure(lm: Any, requests: list[Any], mode: str) -> dict[str, float]:
     if mode == "bare":
         score = lambda: _bare(lm, requests)  # noqa: E731
     lm.prune = mode == "prune"
-    lm.asked = {"documents": 0, "nodes": 0}
+    lm.query_counts = {"documents": 0, "nodes": 0}
     lm.model.reset_prefix_cache()
     start = time.perf_counter()
     score()
     seconds = time.perf_counter() - start
-    return {"seconds": seconds / documents, "inner": lm.asked["nodes"] / documents - 1, "documents": documents}
+    return {"seconds": seconds / documents, "inner": lm.query_counts["nodes"] / documents - 1, "documents": documents}
 
 
 def _bare(lm: Any, requests: list[Any]) -> None:

@@ -29,7 +29,7 @@ from pathlib import Path
 from measure import BIN, QUIET, row, row_source, run
 from merge_models import make_adapter
 
-from fin_plugins.demo.model import demo_model
+from fin_plugins.demo import demo_model
 
 VALIDATION = Path(__file__).resolve().parents[1] / "scripts" / "validation"
 TASKS = {"fomc": "fin_fomc", "fpb": "fin_fpb"}

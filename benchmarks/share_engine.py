@@ -54,7 +54,7 @@ def _adapters(scratch: Path, count: int) -> tuple[Path, list[Path]]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from fin_plugins.demo.model import demo_model
+    from fin_plugins.demo import demo_model
 
     folders = []
     for seed in range(count):

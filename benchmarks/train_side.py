@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +17,12 @@ from transformers import AutoTokenizer, TrainerCallback, set_seed
 from transformers.utils import logging
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.training import model as models
-from fin_plugins.training.config import TrainConfig
-from fin_plugins.training.examples import IGNORED, Tokens
-from fin_plugins.training.ledger import Ledger
-from fin_plugins.training.report.machine import hardware, peak_memory, versions
-from fin_plugins.training.stopping import out_of_memory_in_words
+from fin_plugins.training import trained_model as models
+from fin_plugins.training.machine import hardware, peak_memory, versions
+from fin_plugins.training.resource_errors import explain_out_of_memory
+from fin_plugins.training.run_stats import RunStats
+from fin_plugins.training.train_config import TrainConfig
+from fin_plugins.training.training_examples import IGNORED, TokenizedExample
 
 # `prepare` and `fit` are imported where they are used: lm-eval and TRL may not count as the plain loop's memory.
 
@@ -67,10 +68,10 @@ def main() -> None:
 
 def write_rows(job: Job) -> dict[str, float]:
     """The first rows of the mix after a seeded shuffle, in tokens."""
-    from fin_plugins.training.prepare import prepare
+    from fin_plugins.training.training_data import load_training_data
 
     config = config_of(job)
-    tokens = prepare(config, models.model_path(config.model)).tokens
+    tokens = load_training_data(config, models.model_path(config.model)).examples
     if len(tokens) < job["count"]:
         raise FinError(f"{job['tasks']}: {len(tokens)} rows, {job['count']} wanted: lower --batches or --batch-size")
     random.Random(config.seed).shuffle(tokens)
@@ -88,16 +89,16 @@ def config_of(job: Job, **changes: Any) -> TrainConfig:
 
 def measure(job: Job) -> dict[str, Any]:
     """Train on the job's rows; seconds, tokens and positions after the warm-up, peak memory and what it ran on."""
-    rows = [Tokens(*row) for row in json.loads(Path(job["rows"]).read_text(encoding="utf-8"))]
-    rows = [Tokens(one.ids, one.ids) for one in rows] if job["loss"] == "all" else rows
+    rows = [TokenizedExample(*row) for row in json.loads(Path(job["rows"]).read_text(encoding="utf-8"))]
+    rows = [TokenizedExample(one.ids, one.ids) for one in rows] if job["loss"] == "all" else rows
     config, meter = config_of(job), Meter()
-    with out_of_memory_in_words(config):
+    with explain_out_of_memory(config):
         set_seed(config.seed)
-        model = models.with_adapter(models.load(config, models.model_path(config.model)), config)
+        model = models.add_adapter(models.load_base_model(config, models.model_path(config.model)), config)
         weights = frozen_weights(model)
         batching = (plain if job["way"] == "plain" else ours)(config, model, rows, meter)
     figures = {**meter.after(job["warm_up"]), "peak": peak_memory(), "weights": weights}
-    dtype = str(models.dtype_of(config)).removeprefix("torch.")
+    dtype = str(models.compute_dtype(config)).removeprefix("torch.")
     return {**figures, "batching": batching, "loss": job["loss"], "dtype": dtype, "machine": machine()}
 
 
@@ -115,9 +116,9 @@ def frozen_weights(model: Any) -> int:
     return sum(one.numel() for one in base.parameters() if not one.requires_grad and one not in ends)
 
 
-def plain(config: TrainConfig, model: Any, rows: Sequence[Tokens], meter: Meter) -> str:
+def plain(config: TrainConfig, model: Any, rows: Sequence[TokenizedExample], meter: Meter) -> str:
     """The loop that most people write: pad to the longest row of the batch, loss on every token of the text."""
-    device, dtype = models.device(), models.dtype_of(config)
+    device, dtype = models.device(), models.compute_dtype(config)
     model.to(device).train()
     trained = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -136,7 +137,7 @@ def plain(config: TrainConfig, model: Any, rows: Sequence[Tokens], meter: Meter)
     return "padded"
 
 
-def padded(rows: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+def padded(rows: Sequence[TokenizedExample]) -> dict[str, torch.Tensor]:
     """A batch as long as its longest row."""
     longest = max(len(one.ids) for one in rows)
     short = [longest - len(one.ids) for one in rows]
@@ -147,20 +148,29 @@ def padded(rows: Sequence[Tokens]) -> dict[str, torch.Tensor]:
     }
 
 
-def ours(config: TrainConfig, model: Any, rows: list[Tokens], meter: Meter) -> str:
+def ours(config: TrainConfig, model: Any, rows: list[TokenizedExample], meter: Meter) -> str:
     """`fin train`'s own trainer, without validation and checkpoints, over the rows in their order."""
-    from fin_plugins.training import fit
+    from fin_plugins.training import train_loop
 
     if config.batching == "packed":  # sequences: about as many tokens a step as the others have
         tokens = config.batch_size * sum(len(one.ids) for one in rows) / len(rows)
         config = config.model_copy(update={"batch_size": max(1, round(tokens / config.max_length))})
     tokenizer = AutoTokenizer.from_pretrained(models.model_path(config.model))
     prepared: Any = SimpleNamespace(lm=SimpleNamespace(tokenizer=tokenizer), chat=False, validation={})
-    # Not public, and called all the same: what is timed has to be what `fin train` sets up.
-    config = fit._resolved(config, model, prepared, rows)
-    ledger = Ledger()
+    dtype = str(models.compute_dtype(config)).removeprefix("torch.")
+    config = config.model_copy(update={"dtype": dtype, "chat_template": False})
+    ledger = RunStats()
     with tempfile.TemporaryDirectory(prefix="fin-bench-") as work:
-        trainer = fit._trainer(config, model, prepared, rows, Path(work), ledger, resuming=False)
+        build = partial(
+            train_loop.build_trainer,
+            model=model,
+            data=prepared,
+            examples=rows,
+            output=Path(work),
+            stats=ledger,
+            resuming=False,
+        )
+        config, trainer = train_loop.build_checked_trainer(config, train_loop.base_model_of(model), rows, build)
         trainer.args.train_sampling_strategy, trainer.args.save_strategy = "sequential", "no"
         trainer.add_callback(_Steps(meter, ledger))
         trainer.train()
@@ -168,7 +178,7 @@ def ours(config: TrainConfig, model: Any, rows: list[Tokens], meter: Meter) -> s
 
 
 class _Steps(TrainerCallback):
-    def __init__(self, meter: Meter, ledger: Ledger) -> None:
+    def __init__(self, meter: Meter, ledger: RunStats) -> None:
         self._meter, self._ledger = meter, ledger
 
     def on_step_end(self, *_: Any, **__: Any) -> None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from fin_plugins.stats.metrics import majority_floor
-from fin_plugins.stats.paired import Comparison, compare
+from fin_plugins.stats.paired_tests import PairedComparison, compare
 
 Answers = dict[str, tuple[int, int]]
 """Gold label and answer by document."""
@@ -57,7 +57,7 @@ def lines(task: str, adapter: str, base: Path, other: Path) -> list[str]:
     return [f"{head} {row(found, metric, floor)}" for metric in ("macro_f1", "weighted_f1")]
 
 
-def row(found: Comparison, metric: str, floor: object) -> str:
+def row(found: PairedComparison, metric: str, floor: object) -> str:
     """One metric's figures."""
     scores = (floor, found.first, found.second)
     plain = " | ".join(f"{100 * getattr(one, metric):.1f}" for one in scores)

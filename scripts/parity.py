@@ -75,15 +75,15 @@ def _score(name: str, dtype: str, short: int, long: int) -> Answers:
     import lm_eval.models  # noqa: F401 (registers lm-eval's own classes)
     from lm_eval.api.registry import get_model
 
-    from fin_plugins.demo.model import demo_model
-    from fin_plugins.startup import register_models
-    from fin_plugins.tasks.requests import requests_of
+    from fin_plugins.demo import demo_model
+    from fin_plugins.lm_eval_hook import register_models
+    from fin_plugins.tasks.task_requests import build_requests
 
     register_models()
     engine = {"max_model_len": 2048, "enforce_eager": True} if "vllm" in name else {"batch_size": 8, "device": "cpu"}
     lm = get_model(name)(pretrained=str(demo_model()), dtype=dtype, **engine)
     wanted = {**dict.fromkeys(SHORT, short), LONG: long}
-    return {task: _documents(lm, requests_of(lm, task, count)) for task, count in wanted.items()}
+    return {task: _documents(lm, build_requests(lm, task, count)) for task, count in wanted.items()}
 
 
 def _documents(lm: Any, requests: list[Any]) -> list[list[tuple[float, bool]]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from fin_plugins.tasks.parser import AMBIGUOUS, MISSING, parse_label
+from fin_plugins.tasks.label_parser import AMBIGUOUS, MISSING, parse_label
 
 TOLERANCE = 1e-9
 

@@ -33,7 +33,7 @@ def mirror() -> Path:
 
 @pytest.fixture(scope="session")
 def demo_model_path() -> Path:
-    from fin_plugins.demo.model import demo_model
+    from fin_plugins.demo import demo_model
 
     return demo_model()
 

@@ -217,7 +217,7 @@ def test_proof_with_a_broken_and_a_clashing_task_file(monkeypatch: pytest.Monkey
     (tmp_path / "arc_easy.yaml").write_text("task: arc_easy\n")
     monkeypatch.setattr(doctor, "task_folder", lambda: tmp_path)
     index = {"arc_easy": Path("/env/lm_eval/tasks/arc/arc_easy.yaml")}
-    monkeypatch.setattr("fin_plugins.compat.lm_eval.installation.whole_index", lambda: index)
+    monkeypatch.setattr("fin_plugins.compat.lm_eval.installation.full_index", lambda: index)
     answer = query_task_index(full=True)
     assert answer.pop("wrapped") in (True, False)  # as this test run was started
     assert answer == {"ours": 1, "seen": 0, "unreadable": [str(tmp_path / "broken.yaml")], "clashes": ["arc_easy"]}

@@ -15,7 +15,7 @@ from typing import Any
 from snapshot.commands import ROOT, digest, file_hashes, fin, record_of, run
 from snapshot.models import TEMPLATE_FOLDER, make_adapter, make_checkpoint, make_model, make_tokenizers
 
-FAULTS = {"static": ROOT / "tests/checks/faults", "rows": ROOT / "tests/checks/rows/faults"}
+FAULTS = {"static": ROOT / "tests/checks/faults", "rows": ROOT / "tests/checks/row_faults"}
 """Seeded faults: of the files themselves, and of their rows."""
 BOARDS = {"seed_42": ["results"], "seed_43": ["results/smollm2", "seed_43/results"]}
 """Board to its folders of results below --leaderboard."""

@@ -79,11 +79,11 @@ def query_task_index(full: bool) -> dict[str, Any]:
         wrapped: whether the start-up file is active.
     """
     if not full:
-        installation.leave_out_package_code()
+        installation.stub_tasks_package()
     folder, overridden = task_folder(), installation.overridden_names()
     ours = installation.build_index([folder])
     readable = {file for file in ours.values() if file}
-    index = installation.whole_index() if full else installation.index_without_own_files()
+    index = installation.full_index() if full else installation.external_index()
     seen = [name for name in ours if name in index and _is_below(index[name], folder)]
     clashes = {name for name in ours if name in index and name not in seen} | (set(overridden) & set(ours))
     return {
@@ -237,15 +237,15 @@ def _check_libraries() -> Finding:
 
 
 def _check_rows() -> Finding:
-    from fin_plugins.data.rows import chosen_origin
+    from fin_plugins.data.dataset_rows import data_mode
 
-    if chosen_origin() == "sample":
+    if data_mode() == "sample":
         return "warn", "FIN_DATA=sample: embedded rows, scores are not comparable", "unset FIN_DATA for the real data"
     return "ok", "real (FIN_DATA=sample selects the embedded rows)", ""
 
 
 def _check_data_folder() -> Finding:
-    from fin_plugins.data.folders import data_dir
+    from fin_plugins.data.dataset_store import data_dir
 
     folder = data_dir()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -260,10 +260,10 @@ def _check_data_folder() -> Finding:
 
 
 def _check_data_sets() -> Finding:
+    from fin_plugins.data.dataset_store import current_manifest
     from fin_plugins.data.sources import datasets
-    from fin_plugins.data.store import current
 
-    missing = [dataset.task for dataset in datasets().values() if current(dataset) is None]
+    missing = [dataset.task for dataset in datasets().values() if current_manifest(dataset) is None]
     found = f"{len(datasets()) - len(missing)} of {len(datasets())} fetched"
     return ("warn", f"{found}; missing: {', '.join(missing)}", "fin data fetch") if missing else ("ok", found, "")
 

@@ -23,8 +23,8 @@ from typing import Any
 SWITCH = "FIN_PLUGINS_AUTOLOAD"
 """Environment variable that turns the hook off."""
 MODELS = {
-    "fin_vllm": "fin_plugins.scoring.vllm:FinVLLM",
-    "fin_hf": "fin_plugins.scoring.hf:FinHF",
+    "fin_vllm": "fin_plugins.scoring.fin_vllm:FinVLLM",
+    "fin_hf": "fin_plugins.scoring.fin_hf:FinHF",
 }
 """Our model classes by their lm-eval `--model` names; imported only when used."""
 _INDEX = "lm_eval.tasks._index"

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from fin_plugins.authoring.json_schemas import schemas
 from fin_plugins.cli.main import fin
 from fin_plugins.common.locations import experiment_folder, task_folder, training_folder
-from fin_plugins.tasks.schema_address import ADDRESS
+from fin_plugins.tasks.task_config import SCHEMA_URL
 from tests.conftest import ROOT
 
 TASKS = sorted(task_folder().rglob("*.yaml"))
@@ -54,7 +54,7 @@ def test_committed_schemas_are_up_to_date(tmp_path: Path) -> None:
     assert names == {file.name for file in (ROOT / "schema").iterdir()} == {f"{name}.schema.json" for name in KINDS}
     for name in names:
         assert (tmp_path / name).read_text() == (ROOT / "schema" / name).read_text(), "fin task schema --write schema"
-    assert json.loads((ROOT / "schema" / "task.schema.json").read_text())["$id"] == ADDRESS
+    assert json.loads((ROOT / "schema" / "task.schema.json").read_text())["$id"] == SCHEMA_URL
 
 
 @pytest.mark.parametrize("file", TASKS, ids=lambda file: file.stem)

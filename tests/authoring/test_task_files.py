@@ -23,7 +23,7 @@ from fin_plugins.authoring.task_files import (
 )
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.yaml_file import parse_yaml
-from fin_plugins.tasks.fields import Card, OwnRows
+from fin_plugins.tasks.task_config import CustomDatasetConfig, FinMetadata
 
 READERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
 AMBIGUOUS = [
@@ -99,14 +99,14 @@ def test_a_task_file_holds_what_was_given(labels: list[str], column: str, words:
         "labels": named,
         "splits": {"test": 0.2},
     }
-    config, card = OwnRows.model_validate(keys), Card(seen=True, source=source, licence=column)
+    config, card = CustomDatasetConfig.model_validate(keys), FinMetadata(seen=True, source=source, licence=column)
     draft = TaskDraft(
         "my_task", config, keys, ("train", "test"), prompt_template(None, config.words, column), source, card
     )
     for text in (render_task(draft), render_generative_variant(draft)):
         assert parse_yaml(text.replace("!function ", "").encode(), "my_task.yaml").problems == ()
     read = yaml.load(render_task(draft), Loader)
-    assert read["dataset_kwargs"] == keys and OwnRows.model_validate(read["dataset_kwargs"]) == config
+    assert read["dataset_kwargs"] == keys and CustomDatasetConfig.model_validate(read["dataset_kwargs"]) == config
     assert read["metadata"] == {"version": 1.0, "fin": card.model_dump(exclude_none=True)}
     shown = apply_template(read["doc_to_text"], {"text": "The {{text}}."})
     assert shown.startswith(default_instruction(config.words)) and shown.endswith(": The {{text}}.\n")

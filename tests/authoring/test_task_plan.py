@@ -14,8 +14,8 @@ from fin_plugins.checks.runner import CheckOptions, check_task_rows, row_facts
 from fin_plugins.checks.task_file import load_task_file
 from fin_plugins.cli.main import fin
 from fin_plugins.common.errors import FinError
-from fin_plugins.tasks.fields import OwnRows
-from fin_plugins.tasks.own_rows import read
+from fin_plugins.tasks.custom_rows import read_custom_rows
+from fin_plugins.tasks.task_config import CustomDatasetConfig
 
 TEXTS = [f"Branch {number} reports {'more' if number % 3 else 'fewer'} overdue loans" for number in range(60)]
 WORDS = ["low", "high", "elevated"]
@@ -42,13 +42,13 @@ def new(*words: str, data: str = "rows.csv") -> dict[str, Any]:
     return summary
 
 
-def dataset_config() -> OwnRows:
+def dataset_config() -> CustomDatasetConfig:
     text = Path("mine.yaml").read_text(encoding="utf-8").replace("!function ", "")
-    return OwnRows.model_validate(yaml.safe_load(text)["dataset_kwargs"])
+    return CustomDatasetConfig.model_validate(yaml.safe_load(text)["dataset_kwargs"])
 
 
 def loaded() -> dict[str, pd.DataFrame]:
-    return dict(read(dataset_config(), Path()).frames)
+    return dict(read_custom_rows(dataset_config(), Path()).frames)
 
 
 def checked() -> tuple[set[str], str]:

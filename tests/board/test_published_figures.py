@@ -8,7 +8,7 @@ import pytest
 from fin_plugins.board.published_figures import bundled_published, read_published
 from fin_plugins.common.locations import leaderboard_folder
 from fin_plugins.common.yaml_file import Problems
-from fin_plugins.training.files.checks import our_tasks
+from fin_plugins.training.config_checks import our_tasks
 
 UNSEEN = {"fin_argument", "fin_deal", "fin_causal"}
 TASKS = {"fin_fpb", "fin_fiqa", "fin_headline", "fin_finred_paper", "fin_fomc"} | UNSEEN

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fin_plugins.cli.main import fin
 from fin_plugins.common.locations import task_folder, training_folder
 from fin_plugins.compat.lm_eval import schema
-from fin_plugins.tasks.fields import Card, OwnRows
-from fin_plugins.training.config import TrainConfig
+from fin_plugins.tasks.task_config import CustomDatasetConfig, FinMetadata
+from fin_plugins.training.train_config import TrainConfig
 from tests.checks.check_helpers import FAULTS, static_findings
 from tests.common.test_yaml_fuzz import PIECES, VALUES
 
@@ -57,7 +57,15 @@ def test_anything_that_looks_like_yaml(text: str) -> None:
 
 KEYS = sorted({*schema.task_keys(), *schema.group_types(), *TrainConfig.model_fields, "include"})
 BELOW = sorted(
-    {*OwnRows.model_fields, *Card.model_fields, *schema.aggregate_types(), "fin", "filter", "name", "function"}
+    {
+        *CustomDatasetConfig.model_fields,
+        *FinMetadata.model_fields,
+        *schema.aggregate_types(),
+        "fin",
+        "filter",
+        "name",
+        "function",
+    }
 )
 WORDS = st.sampled_from(
     [

@@ -8,7 +8,7 @@ from fin_plugins.checks.runner import CheckOptions
 from fin_plugins.checks.token_rules import assemble_prompt, label_delimiter, load_tokenizer
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
-from fin_plugins.evaluation.prompts import PromptLM
+from fin_plugins.evaluation.prompt_lm import PromptLM
 from tests.checks.check_helpers import load, row_findings, write_row_task
 
 DOCUMENTS = 3

@@ -72,9 +72,7 @@ def test_a_board(results: Path, tmp_path: Path) -> None:
     first, *others = result.stdout.splitlines()
     assert all(count in first for count in ("3 models", "6 columns", "18 results", "28 published"))
     assert others[-1].startswith(f"{tmp_path / 'out' / 'index.html'}: ")
-    places = others[
-        others.index("seen data sets, label likelihood: place and its interval, mean weighted F1 in %") + 1 :
-    ]
+    places = others[others.index("seen data sets, label likelihood: rank with interval, mean weighted F1 in %") + 1 :]
     assert {line.split()[-1] for line in places[:3]} == {"model-000", "model-001", "model-002"}
 
 

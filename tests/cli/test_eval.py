@@ -11,7 +11,7 @@ from fin_plugins.common.errors import FinError
 def passed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Arguments passed to lm-eval's own command line."""
     calls: list[list[str]] = []
-    monkeypatch.setattr("fin_plugins.tasks.harness.run_lm_eval", calls.append)
+    monkeypatch.setattr("fin_plugins.tasks.lm_eval_cli.run_lm_eval", calls.append)
     return calls
 
 
@@ -42,7 +42,7 @@ def test_our_model_classes_go_to_our_runner(
     model: str, passed: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands = []
-    monkeypatch.setattr("fin_plugins.evaluation.run.run", commands.append)
+    monkeypatch.setattr("fin_plugins.evaluation.eval_run.run_evaluation", commands.append)
     arguments = [
         "--model",
         model,
@@ -87,10 +87,10 @@ def test_a_value_that_lm_evals_parser_refuses_is_one_line() -> None:
 
 @pytest.mark.parametrize(("names", "near"), [("fomc", "fin_fomc"), ("fin_fmoc", "fin_fomc"), ("fomc, fpb", "fin_fpb")])
 def test_an_unknown_task_has_a_suggestion(names: str, near: str) -> None:
-    from fin_plugins.tasks.harness import task_errors_in_one_line
+    from fin_plugins.tasks.lm_eval_cli import one_line_task_errors
 
     with (
         pytest.raises(FinError, match=f"{names}.*{near}"),
-        task_errors_in_one_line(),
+        one_line_task_errors(),
     ):
         raise ValueError(f"Tasks not found: {names}")

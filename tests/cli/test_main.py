@@ -40,7 +40,7 @@ def test_every_command_has_help(name: str) -> None:
 )
 def test_eval_passes_everything_on(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[list[str]] = []
-    monkeypatch.setattr("fin_plugins.tasks.harness.run_lm_eval", passed.append)
+    monkeypatch.setattr("fin_plugins.tasks.lm_eval_cli.run_lm_eval", passed.append)
     assert CliRunner().invoke(fin, ["eval", *words]).exit_code == 0
     assert passed == [words]
 

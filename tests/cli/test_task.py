@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.catalogue.making import moods
+from tests.catalogue.task_fixtures import write_mood_tasks
 
 from fin_plugins.cli.main import fin
 from fin_plugins.common.errors import FinError
-from fin_plugins.data.published import committed
+from fin_plugins.data.data_cards import bundled_card
 from fin_plugins.data.sources import datasets
 from fin_plugins.stats.metrics import majority_floor
 
@@ -52,7 +52,7 @@ def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mood_task(tmp_path: Path) -> Path:
-    return moods(tmp_path)
+    return write_mood_tasks(tmp_path)
 
 
 @pytest.mark.usefixtures("no_data")
@@ -60,7 +60,7 @@ def test_every_bundled_task_matches_its_data_card() -> None:
     tasks = listed()
     assert {task.removesuffix("_gen") for task in tasks} == {dataset.task for dataset in datasets().values()}
     for name, task in tasks.items():
-        card = committed(name.removesuffix("_gen"))
+        card = bundled_card(name.removesuffix("_gen"))
         assert task["rows"] == {split: fields["rows"] for split, fields in card["splits"].items()}
         assert set(task["labels"]) == set(card["labels"]) and task["seen"] is card["seen"]
         assert task["licence"] and task["source"].startswith("https://") and task["data"] == "not fetched"
@@ -87,7 +87,7 @@ def test_sample_rows_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_data")
 def test_custom_tasks_are_listed(tmp_path: Path) -> None:
-    moods(tmp_path / "mine")
+    write_mood_tasks(tmp_path / "mine")
     task = listed("--include_path", str(tmp_path / "mine"))["moods"]
     # A train row that is in a held-out split too is not counted: the loader leaves it out.
     assert task["rows"] == {"train": 2, "validation": 1, "test": 3} and task["data"] == "here"
@@ -99,7 +99,7 @@ def test_custom_tasks_are_listed(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_data")
 def test_invalid_keys_do_not_hide_the_task(tmp_path: Path) -> None:
-    file = moods(tmp_path / "mine")
+    file = write_mood_tasks(tmp_path / "mine")
     file.write_text(file.read_text().replace("split_column", "split_colum"))
     task = listed("--include_path", str(tmp_path / "mine"))["moods"]
     assert task["rows"] == {} and "fin task check" in task["data"]
@@ -143,11 +143,11 @@ def test_a_bundled_task(demo_model_path: Path) -> None:
 
 @pytest.mark.usefixtures("sample_data")
 def test_the_prompt_is_that_of_an_evaluation(demo_model_path: Path) -> None:
-    from fin_plugins.evaluation.prompts import PromptLM
-    from fin_plugins.tasks.requests import requests_of
+    from fin_plugins.evaluation.prompt_lm import PromptLM
+    from fin_plugins.tasks.task_requests import build_requests
 
     lm = PromptLM("hf", {"pretrained": str(demo_model_path)})
-    requests = [request for request in requests_of(lm, "fin_argument", 4) if request.doc_id == 3]
+    requests = [request for request in build_requests(lm, "fin_argument", 4) if request.doc_id == 3]
     prompt = shown("fin_argument", "--row", "3", "--model", demo_model_path)["prompt"]
     assert prompt["chat"]["text"] == requests[0].args[0]
     assert prompt["chat"]["answers"] == [request.args[1] for request in requests]

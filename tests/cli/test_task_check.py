@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fin_plugins.checks.rules import rules
+from fin_plugins.checks.findings import all_rules
 from fin_plugins.cli.main import fin
 
 FAULTS = Path(__file__).parents[1] / "checks" / "faults"
@@ -52,7 +52,7 @@ def test_json(folder: Path) -> None:
         ("c01_licence.yaml", 26, "C01"),
         ("l03_prefix.yaml", 6, "L03"),
     ]
-    assert data["findings"][0]["title"] == rules()["C01"].title
+    assert data["findings"][0]["title"] == all_rules()["C01"].title
     (folder / "compose.yaml").write_text("services: {}\n")
     assert json.loads(run_check("--no-rows", "--format", "json").stdout)["notes"]
 
@@ -92,16 +92,18 @@ def test_a_folder_without_yaml_is_status_2(folder: Path) -> None:
 
 def test_rules_are_listed_and_explained() -> None:
     lines = run_check("--list-rules").stdout.splitlines()
-    assert [line[:3] for line in lines] == list(rules())
+    assert [line[:3] for line in lines] == list(all_rules())
     assert all(re.fullmatch(r"[A-Z]\d\d  [^ ].*[^.]", line) for line in lines)
     explanation = run_check("--explain", "l03")
-    assert explanation.exit_code == 0 and explanation.stdout.startswith(f"L03  {rules()['L03'].title}\n\n")
-    assert {rule["code"] for rule in json.loads(run_check("--list-rules", "--format", "json").stdout)} == set(rules())
+    assert explanation.exit_code == 0 and explanation.stdout.startswith(f"L03  {all_rules()['L03'].title}\n\n")
+    assert {rule["code"] for rule in json.loads(run_check("--list-rules", "--format", "json").stdout)} == set(
+        all_rules()
+    )
 
 
 def test_every_rule_is_explained() -> None:
-    assert len(rules()) >= 80
-    for rule in rules().values():
+    assert len(all_rules()) >= 80
+    for rule in all_rules().values():
         assert len(rule.why) > 30 and rule.why.rstrip()[-1] in '."`)', rule
 
 

@@ -19,7 +19,7 @@ NAMED = ["--text", "headline", "--label", "mood"]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with rows; the check for taken names is off."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fin_plugins.authoring.names.taken_by", lambda name: None)
+    monkeypatch.setattr("fin_plugins.authoring.task_files.find_name_owner", lambda name: None)
     (tmp_path / "rows.csv").write_text(ROWS)
     return tmp_path
 

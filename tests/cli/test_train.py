@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from tests.training.report.records import checks, record
+from tests.training.record_factories import record, validation_curve
 
 from fin_plugins.cli.main import fin
 from fin_plugins.common.errors import FinError
-from fin_plugins.training.report.record import Check
+from fin_plugins.training.train_record import ValidationPoint
 
 
 def run_train(*arguments: str) -> Result:
@@ -30,10 +30,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     def train(config: Any, name: str, *, fresh: bool = False) -> Any:
         calls.append((config, name, fresh))
         print("a library speaks")
-        train_record = record(name=name, validation_curve=[Check(step=0, epoch=0, mean=0.25, tasks={}), *checks()])
+        train_record = record(
+            name=name, validation_curve=[ValidationPoint(step=0, epoch=0, mean=0.25, tasks={}), *validation_curve()]
+        )
         return SimpleNamespace(record=asdict(train_record), folder=Path("out"), merged=None, base="org/base-1B")
 
-    module = ModuleType("fin_plugins.training.run")
+    module = ModuleType("fin_plugins.training.train_run")
     module.train = train  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.board.rendering import render
+from fin_plugins.board.rendering.write_board import write_board
 from fin_plugins.common.atomic import remove_unfinished_files, unfinished_file, unfinished_folder, write_file
 from fin_plugins.common.file_lock import Locked
 from tests.board import boards
@@ -42,13 +42,13 @@ def test_a_killed_runs_leftovers_go_and_a_running_ones_stay(tmp_path: Path) -> N
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
         assert len(leftovers(tmp_path)) == 2
-        render(boards.empty(), tmp_path)
+        write_board(boards.empty(), tmp_path)
         assert len(leftovers(tmp_path)) == 1
         assert (tmp_path / "board.md").read_bytes() != b"half"
     finally:
         running.kill()
         running.wait()
-    render(boards.empty(), tmp_path)
+    write_board(boards.empty(), tmp_path)
     assert leftovers(tmp_path) == []
 
 

@@ -12,8 +12,8 @@ from tests.compat.foreign import private_names
 SOURCE = Path(fin_plugins.__file__).parent
 
 ALLOWED = {
-    "fin_plugins.startup": "runs in every Python process of the environment, so it imports nothing of ours or theirs, "
-    "and wraps lm-eval's TaskIndex.build when lm-eval is imported; tests/test_startup.py is its contract test",
+    "fin_plugins.lm_eval_hook": "runs in every Python process of the environment, so it imports nothing, "
+    "and wraps lm-eval's TaskIndex.build when lm-eval is imported; tests/test_lm_eval_hook.py is its contract test",
 }
 """Modules beside compat/ that may touch private names, each with the reason."""
 
@@ -116,9 +116,9 @@ def test_private_names_are_those_of_the_installed_class_and_its_bases() -> None:
 def test_classes_of_ours_are_traced_to_the_class_they_derive_from() -> None:
     found = modules()
     for name, cls, theirs in [
-        ("fin_plugins.scoring.hf", "FinHF", "_model_call"),
-        ("fin_plugins.scoring.vllm", "FinVLLM", "_model_generate"),
-        ("fin_plugins.evaluation.prompts", "PromptLM", "_loglikelihood_tokens"),
-        ("fin_plugins.training.trainer", "Trainer", "_metrics"),
+        ("fin_plugins.scoring.fin_hf", "FinHF", "_model_call"),
+        ("fin_plugins.scoring.fin_vllm", "FinVLLM", "_model_generate"),
+        ("fin_plugins.evaluation.prompt_lm", "PromptLM", "_loglikelihood_tokens"),
+        ("fin_plugins.training.trainer", "LabelTrainer", "_metrics"),
     ]:
         assert theirs in foreign_private_names(found[name], found[name].classes[cls])

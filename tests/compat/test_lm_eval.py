@@ -105,7 +105,7 @@ def test_the_index_walks_a_folder_by_a_static_method_that_takes_the_folder() -> 
 
     walk = inspect.getattr_static(Theirs, "_iter_yaml_files")
     assert isinstance(walk, staticmethod) and list(inspect.signature(walk.__func__).parameters) == ["root"]
-    assert isinstance(inspect.getattr_static(Theirs, "build"), staticmethod), "startup.py wraps it as one"
+    assert isinstance(inspect.getattr_static(Theirs, "build"), staticmethod), "lm_eval_hook wraps it as one"
     assert next(iter(inspect.signature(Theirs.build).parameters)) == "paths"
 
 

@@ -10,7 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from fin_plugins.compat.lm_eval.hf import HookedHF
 from fin_plugins.compat.lm_eval.models import score_tokens
 from fin_plugins.compat.transformers import attention_of, cached_layer
-from tests.scoring.tiny import instances
+from tests.scoring.factories import instances
 
 
 class Hooked(HookedHF):

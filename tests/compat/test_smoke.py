@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.training.config import TrainConfig
-from fin_plugins.training.run import train
-from tests.training.running import SMALL
+from fin_plugins.training.train_config import TrainConfig
+from fin_plugins.training.train_run import train
+from tests.training.tiny_runs import SMALL
 
 pytestmark = pytest.mark.compat
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fin_plugins.demo.run import engine_arguments
+from fin_plugins.demo import engine_arguments
 from tests.conftest import ROOT, result_file
 
 METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.demo.run import ENVIRONMENT
+from fin_plugins.demo import ENVIRONMENT
 from tests.conftest import ROOT, samples
-from tests.scoring.prompts import tiny_adapter
+from tests.scoring.factories import tiny_adapter
 
 EXAMPLES = ["headlines", "letters_gen"]
 TASKS = ["fin_fomc", "fin_argument_gen", *EXAMPLES]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from fin_plugins.cli.main import fin
 from fin_plugins.common.atomic import apply_umask
-from fin_plugins.training.export import take_over
+from fin_plugins.training.trained_model import publish_adapter
 from tests.merging.inputs_made import make_adapter, make_base
 
 
@@ -48,7 +48,7 @@ def test_link_targets_are_not_changed(tmp_path: Path) -> None:
 def test_permissions_of_an_exported_adapter(new_file_mode: int, tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
     save_file({"x": torch.ones(2)}, tmp_path / "checkpoint" / "adapter_model.safetensors")
-    take_over(tmp_path / "checkpoint", tmp_path / "out")
+    publish_adapter(tmp_path / "checkpoint", tmp_path / "out")
     assert file_modes(tmp_path / "out") == {new_file_mode}
 
 

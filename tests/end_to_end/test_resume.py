@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.making import adapter
+from tests.evaluation.factories import adapter
 
 pytestmark = pytest.mark.prove
 
@@ -48,7 +48,7 @@ def test_a_killed_run_does_only_what_is_missing(tiny_models: dict[str, Path], tm
     assert again.returncode == 0, printed[-5000:]
     units = re.findall(r"^fin eval: \[(\d+)/24\] (\w+) · (\w+): (.+)$", printed, re.MULTILINE)
     assert [int(number) for number, *_ in units] == list(range(1, 25))
-    assert [how == "from the store" for *_, how in units] == [True] * there + [False] * (24 - there)
+    assert [how == "from the cache" for *_, how in units] == [True] * there + [False] * (24 - there)
     assert printed.count("engine started (1)") == 1 and "engine started (2)" not in printed
     assert len(list(out.rglob("results_*.json"))) == 3 and len(list(out.rglob("samples_*.jsonl"))) == 24
     for file in out.rglob("results_*.json"):
@@ -57,5 +57,5 @@ def test_a_killed_run_does_only_what_is_missing(tiny_models: dict[str, Path], tm
     files = {file: file.stat().st_mtime_ns for file in out.rglob("*") if file.is_file()}
     last = _fin(*words)
     printed, _ = last.communicate()
-    assert printed.count("from the store") == 24 and "engine started" not in printed
+    assert printed.count("from the cache") == 24 and "engine started" not in printed
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*") if file.is_file()} == files

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.demo.run import engine_arguments
+from fin_plugins.demo import engine_arguments
 from tests.conftest import ROOT
 from tests.end_to_end.checks import check_run, lm_eval
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.board.reading.read import read_results
+from fin_plugins.board.reading.load_runs import load_runs
 from fin_plugins.common.errors import FinError
 from fin_plugins.evaluation.result_files import ResultFolder, fingerprint, task_hashes
 from tests.evaluation.eval_workspace import EngineLog, EvalWorkspace
@@ -116,7 +116,7 @@ def other_weights(workspace: EvalWorkspace, tmp_path: Path) -> Path:
 
 def _board_answers(workspace: EvalWorkspace) -> str:
     """The base's answers to task `first` that the board uses."""
-    reading = read_results([workspace.output])
+    reading = load_runs([workspace.output])
     (column,) = [column for column in reading.columns if column.task == "first" and column.conditions.limit is None]
     (entry,) = column.entries
     stamp = Path(entry.source.file).name.removeprefix("results_").removesuffix(".json")

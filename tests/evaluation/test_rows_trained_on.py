@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from fin_plugins.board.export import export
-from fin_plugins.board.reading.read import read_results
-from fin_plugins.data.trained_rows import FILE, row_hash, trained_rows_text
+from fin_plugins.board.reading.load_runs import load_runs
+from fin_plugins.board.results_export import export_results
+from fin_plugins.data.text_hashes import TRAINED_ROWS_FILE, format_trained_rows, row_hash
 from tests.evaluation.eval_workspace import EvalWorkspace
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 def _record(folder: Path, *texts: str) -> None:
-    (folder / FILE).write_text(trained_rows_text(map(row_hash, texts)))
+    (folder / TRAINED_ROWS_FILE).write_text(format_trained_rows(map(row_hash, texts)))
 
 
 def _count(workspace: EvalWorkspace, model: str) -> Any:
@@ -24,7 +24,7 @@ def _count(workspace: EvalWorkspace, model: str) -> Any:
 
 
 def _notes(folder: Path) -> list[tuple[str, str]]:
-    reading = read_results([folder])
+    reading = load_runs([folder])
     return [
         (column.task, note)
         for column in reading.columns
@@ -49,9 +49,9 @@ def test_test_rows_in_the_record_of_an_adapter(fresh: EvalWorkspace, capfd: pyte
     assert all("one" in line and "2 of 4" in line for line in warnings)
     assert (_count(fresh, "one"), _count(fresh, "two"), _count(fresh, "base")) == ({"first": 2, "reply": 2}, None, None)
     assert ("first", "The model was trained on 2 of 4 test rows.") in _notes(fresh.output)
-    export([fresh.output], fresh.root / "exported", {})
+    export_results([fresh.output], fresh.root / "exported", {})
     assert _notes(fresh.root / "exported") == _notes(fresh.output)
-    problems = read_results([fresh.output]).problems
+    problems = load_runs([fresh.output]).problems
     assert [p for p in problems if "first" in p.message and "2 of 4" in p.message and not p.is_error]
 
 

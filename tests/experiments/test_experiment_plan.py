@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from fin_plugins.cli.main import fin
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
-from fin_plugins.evaluation.command import read, split
+from fin_plugins.evaluation.eval_command import parse_command, split_flags
 from fin_plugins.experiments.step_plan import Plan, Step, read_plan
-from fin_plugins.merging.search.config import SearchConfig
+from fin_plugins.merging.search.search_config import SearchConfig
 from tests.experiments.experiment_factories import ExperimentFolder
 
 
@@ -88,7 +88,7 @@ def test_all_of_one_base_are_scored_on_one_engine(folder: ExperimentFolder, monk
     assert len(pairs) == 5
     words = words[: words.index("--written")]
     words += [word for pair in pairs if not pair[1].startswith(tuple(of_adapters)) for word in pair]
-    command = read(*split(words))
+    command = parse_command(*split_flags(words))
     assert command.settings.tasks == ["headlines", "letters", "headlines_gen", "letters_gen"]
     assert command.base_arguments == {"pretrained": str(folder.model), "dtype": "float32"}
     assert (command.settings.limit, command.settings.num_fewshot, str(command.settings.batch_size)) == (12, 0, "4")

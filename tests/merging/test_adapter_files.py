@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.evaluation.base_layers import EMBEDDING, LINEAR, BaseLayers, base_layers
+from fin_plugins.evaluation.base_model import EMBEDDING, LINEAR, BaseLayers, base_layers
 from fin_plugins.merging.adapter_files import AdapterFactors, read_adapter_factors, target_modules, write_adapter
 from fin_plugins.merging.low_rank import LowRankMatrix
 from tests.merging.model_factories import (

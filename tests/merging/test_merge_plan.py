@@ -7,7 +7,7 @@ import torch
 
 from fin_plugins.common.bundled import MERGE_RECIPES
 from fin_plugins.common.errors import FinError
-from fin_plugins.evaluation.base_layers import base_layers
+from fin_plugins.evaluation.base_model import base_layers
 from fin_plugins.merging.adapter_merge import merge_as_adapter
 from fin_plugins.merging.checkpoint_merge import merged_tensors
 from fin_plugins.merging.merge_plan import plan_adapter_merge

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from fin_plugins.cli.main import fin
 from fin_plugins.common.bundled import MERGE_RECIPES
-from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
-from fin_plugins.data.trained_rows import read_trained_rows, row_hash, trained_rows_text
+from fin_plugins.data.text_hashes import TRAINED_ROWS_FILE as TRAINED_ROWS
+from fin_plugins.data.text_hashes import format_trained_rows, read_trained_rows, row_hash
 from fin_plugins.merging.checkpoint_merge import merge_as_checkpoint
 from fin_plugins.merging.merge_run import MergeRequest, output_folder, prepare_merge
 from tests.merging.model_factories import (
@@ -107,7 +107,7 @@ def test_files_beside_the_weights(base: Path, adapters: dict[str, Path], tmp_pat
 def test_the_experts_training_rows_are_the_results(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
     experts = {name: Path(shutil.copytree(path, tmp_path / name)) for name, path in adapters.items()}
     for name, path in experts.items():
-        (path / TRAINED_ROWS).write_text(trained_rows_text([row_hash(f"row of {name}")]))
+        (path / TRAINED_ROWS).write_text(format_trained_rows([row_hash(f"row of {name}")]))
     rows = {row_hash(f"row of {name}") for name in experts}
     for options in ((), ("--as-adapter",)):
         merge("linear", "--base", base, *expert_flags(experts), "--out", tmp_path / "out", "--force", *options)

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from fin_plugins.cli.main import fin
 from fin_plugins.scoring.adapters import read_adapter
 from tests.evaluation.conftest import quick  # noqa: F401 (a fixture)
-from tests.evaluation.running import World, make_world
+from tests.evaluation.eval_workspace import EvalWorkspace as World
+from tests.evaluation.eval_workspace import make_workspace as make_world
 from tests.merging.model_factories import MLP, make_adapter, peft_weights, relative_distance, weighted_weights
 
 

@@ -10,7 +10,7 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from fin_plugins.compat.lm_eval.models import score_tokens
-from fin_plugins.tasks.requests import requests_of
+from fin_plugins.tasks.task_requests import build_requests
 from tests.scoring.factories import tiny_adapter
 
 vllm = pytest.importorskip("vllm", reason="vLLM is not installed here")
@@ -74,14 +74,14 @@ def check_same(lm: Any, requests: list[Instance]) -> list[tuple[float, bool]]:
     ("task", "documents"), [("fin_fomc", 2), ("fin_headline", 2), ("fin_deal", 2), ("fin_finred", 1)]
 )
 def test_task_rows_score_as_in_lm_eval(lm: Any, sample_data: None, task: str, documents: int) -> None:
-    requests = requests_of(lm, task, documents)
+    requests = build_requests(lm, task, documents)
     before = dict(lm.query_counts)
     check_same(lm, requests)
     assert lm.query_counts["documents"] - before["documents"] == documents
 
 
 def test_pruning_gives_the_same_decisions_and_marks_bounds(lm: Any, sample_data: None) -> None:
-    requests = requests_of(lm, "fin_finred", 5)
+    requests = build_requests(lm, "fin_finred", 5)
     exact = lm.loglikelihood(requests, disable_tqdm=True)
     nodes = lm.query_counts["nodes"]
     lm.prune = True

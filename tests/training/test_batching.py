@@ -25,7 +25,7 @@ from fin_plugins.training.machine import versions
 from fin_plugins.training.run_stats import RunStats
 from fin_plugins.training.train_config import TrainConfig
 from fin_plugins.training.training_examples import IGNORED, TokenizedExample
-from tests.scoring.tiny import SIZES
+from tests.scoring.factories import SIZES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fin_plugins.checks.every import check
-from fin_plugins.checks.find import Named
-from fin_plugins.checks.model import Options
+from fin_plugins.checks.runner import CheckOptions, NamedPath, check_files
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.yaml_file import Problems
 from fin_plugins.training.train_command import command
@@ -67,7 +65,9 @@ def write(task: str) -> Path:
 
 
 def checked(file: Path, *, rows: bool = True) -> list[str]:
-    return [str(finding) for finding in check([Named(file, str(file))], Options(look_at_rows=rows)).findings]
+    return [
+        str(finding) for finding in check_files([NamedPath(file, str(file))], CheckOptions(look_at_rows=rows)).findings
+    ]
 
 
 @pytest.mark.parametrize(("task", "message"), CASES.items())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.tasks.control_tokens import defuse
+from fin_plugins.tasks.documents import escape_control_tokens
 from fin_plugins.training.conversations import (
     Conversation,
     is_file,
@@ -119,7 +119,7 @@ def test_any_row_is_a_sound_conversation_or_an_error_with_its_place(given: Any) 
     turns = roles[1:] if roles[0] == "system" else roles
     assert turns == ["user", "assistant"] * (len(turns) // 2) and turns
     for message in found.messages:
-        assert message["content"].strip() and message["content"] == defuse(message["content"])
+        assert message["content"].strip() and message["content"] == escape_control_tokens(message["content"])
         message["content"].encode("utf-8")
 
 

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import set_seed
 
-from fin_plugins.scoring.attention_mask import as_mask, mask_dtype
+from fin_plugins.scoring.tree_attention import as_mask, mask_dtype
 from fin_plugins.training.shared_prefix import collate_shared_prefix
 from fin_plugins.training.trainer import label_losses, split_trees
 from fin_plugins.training.training_examples import IGNORED
-from tests.scoring.tiny import SIZES
+from tests.scoring.factories import SIZES
 
 VOCABULARY = 60
 MODELS = ["LlamaForCausalLM", "Qwen2ForCausalLM", "GPTNeoXForCausalLM", "Gemma2ForCausalLM"]

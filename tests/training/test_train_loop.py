@@ -8,8 +8,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.data.rows import read_rows
-from fin_plugins.data.trained_rows import read_trained_rows, row_hash
+from fin_plugins.data.dataset_rows import read_rows
+from fin_plugins.data.text_hashes import read_trained_rows, row_hash
 from tests.training.tiny_runs import losses, run
 
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")

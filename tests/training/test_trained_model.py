@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma2
 
 from fin_plugins.training.train_config import TrainConfig
 from fin_plugins.training.trained_model import load_base_model
-from tests.scoring.tiny import SIZES, save_tiny
+from tests.scoring.factories import SIZES, save_tiny
 from tests.training.tiny_runs import run
 
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")

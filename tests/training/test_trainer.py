@@ -24,7 +24,7 @@ from fin_plugins.training import train_loop
 from fin_plugins.training.train_config import TrainConfig
 from fin_plugins.training.trainer import PlannedSteps, plan_steps, raise_warm_up
 from fin_plugins.training.training_data import load_training_data
-from tests.scoring.tiny import SIZES, save_tiny
+from tests.scoring.factories import SIZES, save_tiny
 from tests.training.tiny_runs import SMALL, losses, run
 
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")

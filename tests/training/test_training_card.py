@@ -9,7 +9,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from fin_plugins.common.markdown import cell, code, words
+from fin_plugins.common.markdown import escape, inline_code, table_cell
 from fin_plugins.training.train_record import LossPoint, TrainRecord, ValidationPoint
 from fin_plugins.training.training_card import adapter_name, training_card, warnings
 from tests.training.record_factories import config, record, task
@@ -197,11 +197,11 @@ def test_markup_in_names_has_no_effect(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE[:7])
 def test_escaped_text_reads_as_it_was(name: str) -> None:
-    html = MarkdownIt("gfm-like", {"linkify": False}).render(f"x {words(name)} y {code(name)} z")
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(f"x {escape(name)} y {inline_code(name)} z")
     flat = " ".join(name.split())
     texts = re.sub("<.*?>", "", html).replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
     assert texts.strip().replace("&amp;", "&") == f"x {flat} y {flat} z"
-    row = MarkdownIt("gfm-like", {"linkify": False}).render(f"| a |\n|---|\n| {cell(name)} |\n")
+    row = MarkdownIt("gfm-like", {"linkify": False}).render(f"| a |\n|---|\n| {table_cell(name)} |\n")
     assert row.count("<td>") == row.count("<td><code>") == 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.data.held_out import HeldOut, _hash, held_out
+from fin_plugins.data.text_hashes import HeldOutTexts, hash_held_out_texts, held_out_hash
 from fin_plugins.training import training_data
 from fin_plugins.training.train_config import TaskShare, TrainConfig
 from fin_plugins.training.training_data import load_training_data, rows_per_epoch, sample_mixture, subsample
@@ -46,13 +46,15 @@ def test_the_same_seed_samples_the_same_rows(path):
 
 
 def test_leaking_rows_are_dropped_and_counted(path, monkeypatch):
-    from fin_plugins.data.rows import read_rows
+    from fin_plugins.data.dataset_rows import read_rows
 
     rows = read_rows("fomc").splits["train"]["text"]
-    known = held_out()
-    leaking = frozenset(_hash(text) for text in rows[:3])
+    known = hash_held_out_texts()
+    leaking = frozenset(held_out_hash(text) for text in rows[:3])
     # Three of the train rows are in the test set of another data set, which counts as well.
-    monkeypatch.setattr(training_data, "held_out", lambda: HeldOut({**known.hashes, "deal": leaking}, ()))
+    monkeypatch.setattr(
+        training_data, "hash_held_out_texts", lambda: HeldOutTexts({**known.hashes, "deal": leaking}, ())
+    )
     dropped = load_training_data(config(), path)
     assert dropped.unchecked == []
     assert (dropped.tasks[0].leaks_dropped, len(dropped.examples)) == (3, 21)

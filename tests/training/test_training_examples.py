@@ -8,8 +8,8 @@ import pytest
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
-from fin_plugins.data.guard import test_rows_closed as rows_closed
-from fin_plugins.evaluation.prompts import PromptLM
+from fin_plugins.data.split_guard import block_test_split as rows_closed
+from fin_plugins.evaluation.prompt_lm import PromptLM
 from fin_plugins.training.training_examples import (
     IGNORED,
     conversation_example,

@@ -3,7 +3,7 @@
 import pytest
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.data.guard import test_rows_closed as rows_closed
+from fin_plugins.data.split_guard import block_test_split as rows_closed
 from fin_plugins.training.training_tasks import load_tasks
 
 pytestmark = pytest.mark.usefixtures("sample_data")

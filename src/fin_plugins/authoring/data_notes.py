@@ -6,12 +6,12 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from fin_plugins.authoring.labelled_data import count_duplicates
-from fin_plugins.tasks.fields import OwnRows
+from fin_plugins.tasks.task_config import CustomDatasetConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fin_plugins.tasks.own_rows import Split
+    from fin_plugins.tasks.custom_rows import CustomSplits
 
 _FEW_ROWS = 100
 _MANY_LABELS = 50
@@ -35,10 +35,10 @@ class PlannedData:
     """
 
     frame: "pd.DataFrame"
-    config: OwnRows
+    config: CustomDatasetConfig
     words: Mapping[str, str]
     counts: Mapping[str, int]
-    splits: "Split"
+    splits: "CustomSplits"
     no_licence: bool
     balanced_seed: int | None
 
@@ -53,10 +53,10 @@ def data_notes(data: PlannedData) -> Iterator[str]:
 
 
 def _row_notes(data: PlannedData) -> Iterator[str]:
-    from fin_plugins.tasks.own_rows import label_of
+    from fin_plugins.tasks.custom_rows import label_word
 
     splits, leaks = data.splits, data.splits.leaks
-    words = [label_of(label, data.config.labels) or label for label in data.frame["label"]]
+    words = [label_word(label, data.config.labels) or label for label in data.frame["label"]]
     repeated, conflicts = count_duplicates(list(data.frame["text"]), words)
     counts = {
         f"{splits.dropped} rows are left out for their label": splits.dropped,

@@ -14,10 +14,9 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from fin_plugins.common.atomic import write_file
 from fin_plugins.common.validation import StrictModel
 from fin_plugins.compat.lm_eval.schema import config_classes
-from fin_plugins.experiments.config import Experiment
-from fin_plugins.tasks.fields import Card, OwnRows, ShippedRows
-from fin_plugins.tasks.schema_address import ADDRESS
-from fin_plugins.training.config import TrainConfig
+from fin_plugins.experiments.experiment_config import Experiment
+from fin_plugins.tasks.task_config import SCHEMA_URL, BundledDatasetConfig, CustomDatasetConfig, FinMetadata
+from fin_plugins.training.train_config import TrainConfig
 
 Schema = dict[str, Any]
 
@@ -32,7 +31,7 @@ class _Metadata(BaseModel):
 
     version: float | str | None = None
     """Raise it whenever scores change their meaning."""
-    fin: Card = None  # type: ignore[assignment]  # no `| None`: editors then name the very key that is wrong
+    fin: FinMetadata = None  # type: ignore[assignment]  # no `| None`: editors then name the very key that is wrong
     """What a reader of the results has to know about the data."""
 
 
@@ -62,7 +61,7 @@ class _Structure(StrictModel):
 def schemas() -> dict[str, Schema]:
     """The schemas by file name."""
     return {
-        "task.schema.json": _with_header(ADDRESS, "A task or a group of tasks", _task_or_group()),
+        "task.schema.json": _with_header(SCHEMA_URL, "A task or a group of tasks", _task_or_group()),
         "training.schema.json": _model_schema(TrainConfig, "training.schema.json", "A training file"),
         "experiment.schema.json": _model_schema(Experiment, "experiment.schema.json", "An experiment file"),
     }
@@ -86,7 +85,7 @@ class _Generator(GenerateJsonSchema):
 def _task_or_group() -> Schema:
     task, group = _models()
     models: list[tuple[type[BaseModel], Literal["validation"]]] = [
-        (model, "validation") for model in (task, group, OwnRows, ShippedRows)
+        (model, "validation") for model in (task, group, CustomDatasetConfig, BundledDatasetConfig)
     ]
     _, schema = models_json_schema(models, schema_generator=_Generator)
     schema["$defs"]["Task"]["allOf"] = _dataset_conditions()
@@ -150,7 +149,7 @@ def _dataset_conditions() -> list[Schema]:
     bundled = {"properties": {"metadata": card}, "required": ["metadata"]}
     return [
         {"if": condition, "then": {"properties": {"dataset_kwargs": _ref(model.__name__)}}}
-        for condition, model in ((custom, OwnRows), (bundled, ShippedRows))
+        for condition, model in ((custom, CustomDatasetConfig), (bundled, BundledDatasetConfig))
     ]
 
 
@@ -160,7 +159,7 @@ def _ref(name: str) -> Schema:
 
 def _model_schema(model: type[BaseModel], name: str, title: str) -> Schema:
     schema = model.model_json_schema(schema_generator=_Generator)
-    return _with_header(f"{ADDRESS.rpartition('/')[0]}/{name}", title, _standardise(schema))
+    return _with_header(f"{SCHEMA_URL.rpartition('/')[0]}/{name}", title, _standardise(schema))
 
 
 def _with_header(address: str, title: str, schema: Schema) -> Schema:

@@ -42,9 +42,9 @@ class DataSource:
     @property
     def has_splits(self) -> bool:
         """Whether the data come in splits: in a file each, or with a test split."""
-        from fin_plugins.tasks.own_rows import SPLIT_NAMES
+        from fin_plugins.tasks.custom_rows import SPLIT_ALIASES
 
-        return "files" in self.yaml_keys or any(SPLIT_NAMES.get(name.lower()) == "test" for name in self.frames)
+        return "files" in self.yaml_keys or any(SPLIT_ALIASES.get(name.lower()) == "test" for name in self.frames)
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def concat_splits(frames: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
     """The rows of all splits, with the columns that all splits have; nested columns are named by their paths."""
     import pandas as pd
 
-    from fin_plugins.data.nested import opened
+    from fin_plugins.data.nested_cells import expand_objects
 
-    return opened(pd.concat(frames.values(), ignore_index=True, join="inner"))
+    return expand_objects(pd.concat(frames.values(), ignore_index=True, join="inner"))
 
 
 def guess_columns(frame: "pd.DataFrame") -> ColumnGuess:
@@ -133,9 +133,9 @@ def get_column(frame: "pd.DataFrame", name: str, flag: str) -> "pd.Series[str]":
     Raises:
         FinError: there is no such column.
     """
-    from fin_plugins.tasks.own_rows import column
+    from fin_plugins.tasks.custom_rows import find_column
 
-    cells = column(frame, name)
+    cells = find_column(frame, name)
     if cells is not None:
         return cells
     nested = next((str(path) for path in frame.columns if str(path).startswith(f"{name}.")), None)
@@ -178,7 +178,7 @@ def count_duplicates(texts: Sequence[str], labels: Sequence[str]) -> tuple[int, 
     Returns:
         Rows whose text occurs in an earlier row, and texts with different labels.
     """
-    from fin_plugins.data.normalise import normalise
+    from fin_plugins.data.text_hashes import normalise
 
     labels_by_text: dict[str, set[str]] = {}
     for text, label in zip(texts, labels, strict=True):
@@ -187,14 +187,14 @@ def count_duplicates(texts: Sequence[str], labels: Sequence[str]) -> tuple[int, 
 
 
 def _files_by_split(data: Sequence[str]) -> dict[str, str]:
-    from fin_plugins.tasks.own_rows import SPLIT_NAMES
+    from fin_plugins.tasks.custom_rows import SPLIT_ALIASES
 
     if len(data) == 1 and (Path(data[0]).exists() or "=" not in data[0]):
         return {"all": data[0]}
     files: dict[str, str] = {}
     for argument in data:
         name, equals, path = argument.partition("=")
-        split = SPLIT_NAMES.get(name.lower())
+        split = SPLIT_ALIASES.get(name.lower())
         if not equals or split is None:
             raise FinError(f"--data {argument}: several files are named as train=FILE, validation=FILE, test=FILE")
         if split in files:
@@ -204,15 +204,15 @@ def _files_by_split(data: Sequence[str]) -> dict[str, str]:
 
 
 def _read_hub(name: str, folder: Path) -> DataSource:
-    from fin_plugins.data.hub import read_hub
+    from fin_plugins.data.tables import read_hub_dataset
 
     if name.startswith((".", "/", "~")):
         path = relative_path(Path(name).expanduser(), folder)
         path = path if path.startswith("../") else f"./{path}"
-        return DataSource(read_hub(path, folder), {"hub": path}, path)
+        return DataSource(read_hub_dataset(path, folder), {"hub": path}, path)
     name, _, revision = name.partition("@")
     name, _, config = name.partition(":")
-    frames = read_hub(name, folder, config or None, revision or None)
+    frames = read_hub_dataset(name, folder, config or None, revision or None)
     keys = {"hub": name, "hub_config": config, "hub_revision": revision}
     return DataSource(frames, {key: value for key, value in keys.items() if value}, name)
 
@@ -229,23 +229,23 @@ def _find_categorical(frame: "pd.DataFrame", limit: int) -> str | None:
 
 
 def _holds_split_names(column: "pd.Series[str]") -> bool:
-    from fin_plugins.tasks.own_rows import SPLIT_NAMES
+    from fin_plugins.tasks.custom_rows import SPLIT_ALIASES
 
-    splits = {SPLIT_NAMES.get(value) for value in column.str.strip().str.lower().unique()}
+    splits = {SPLIT_ALIASES.get(value) for value in column.str.strip().str.lower().unique()}
     return None not in splits and "test" in splits
 
 
 def _require_scalars(column: "pd.Series[str]", name: str) -> None:
     """Raise an error if the cells hold lists or objects instead of labels."""
-    from fin_plugins.data.nested import first_path, kind, longest_list
+    from fin_plugins.data.nested_cells import first_leaf_path, max_list_length, nesting
 
-    content = kind(column)
+    content = nesting(column)
     if content is None:
         return
-    path = shlex.quote(first_path(column, name))
+    path = shlex.quote(first_leaf_path(column, name))
     if content == "objects":
         raise FinError(f"column {name}: holds objects, not labels: name a value in them, as in --label {path}")
-    longest = longest_list(column)
+    longest = max_list_length(column)
     items = f"some have up to {longest} items, of which a row can keep one" if longest > 1 else "each has one item"
     raise FinError(f"column {name}: the labels stand in lists ({items}): take the first with --label {path}")
 

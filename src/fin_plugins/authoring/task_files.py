@@ -16,11 +16,10 @@ from fin_plugins.checks.task_file import GENERATIVE_SUFFIX
 from fin_plugins.checks.task_names import find_name_owner
 from fin_plugins.common.atomic import unfinished_file
 from fin_plugins.common.errors import FinError
-from fin_plugins.tasks.fields import Card, OwnRows
-from fin_plugins.tasks.schema_address import ADDRESS
+from fin_plugins.tasks.task_config import SCHEMA_URL, CustomDatasetConfig, FinMetadata
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-_SCHEMA_COMMENT = f"# yaml-language-server: $schema={ADDRESS}"
+_SCHEMA_COMMENT = f"# yaml-language-server: $schema={SCHEMA_URL}"
 _MAX_WIDTH = 100
 _MAX_REPEATED_LABELS = 20
 """With more labels the instruction lists them once, not twice."""
@@ -52,12 +51,12 @@ class TaskDraft:
     """
 
     name: str
-    config: OwnRows
+    config: CustomDatasetConfig
     keys: dict[str, object]
     splits: tuple[str, ...]
     template: str
     description: str
-    card: Card
+    card: FinMetadata
 
 
 def generative_name(name: str) -> str:

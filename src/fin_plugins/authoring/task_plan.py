@@ -12,7 +12,7 @@ from fin_plugins.authoring.task_files import TaskDraft, prompt_template
 from fin_plugins.authoring.task_request import NOT_STATED, TaskRequest
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.validation import did_you_mean, validate
-from fin_plugins.tasks.fields import OWN_ROWS_PLACEHOLDERS, OwnRows
+from fin_plugins.tasks.task_config import CUSTOM_DATASET_PLACEHOLDERS, CustomDatasetConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def plan_task(request: TaskRequest, source: DataSource) -> TaskPlan:
     Raises:
         FinError: the request does not fit the rows.
     """
-    from fin_plugins.tasks.own_rows import split_up
+    from fin_plugins.tasks.custom_rows import make_splits
 
     table = concat_splits(source.frames)
     texts, labels = get_column(table, request.text, "--text"), get_column(table, request.label, "--label")
@@ -54,7 +54,7 @@ def plan_task(request: TaskRequest, source: DataSource) -> TaskPlan:
     _require_parseable(config.words, words)
     balanced_seed = _balanced_seed(frame, words, request.shares)
     try:
-        splits = split_up(config, source.frames, source.description)
+        splits = make_splits(config, source.frames, source.description)
     except FinError as error:
         hint = f" (--split-seed {balanced_seed} leaves none empty)" if balanced_seed else ""
         raise FinError(f"{error}{hint}") from error
@@ -153,40 +153,40 @@ def _drop_labels(texts: "pd.Series[str]", labels: "pd.Series[str]", request: Tas
     """Texts and labels without the rows of dropped labels."""
     import pandas as pd
 
-    from fin_plugins.tasks.own_rows import spelled
+    from fin_plugins.tasks.custom_rows import match_label
 
     known = set(labels.str.strip())
     for label in request.drop_labels:
         if label not in known:
             raise FinError(f"--drop-label {label}: no such label in the data{did_you_mean(label, known)}")
     frame = pd.DataFrame({"text": texts, "label": labels})
-    keep = labels.map(lambda value: spelled(value, request.drop_labels) is None).astype(bool)
+    keep = labels.map(lambda value: match_label(value, request.drop_labels) is None).astype(bool)
     return frame[keep].reset_index(drop=True)
 
 
 def _words(labels: Iterable[str], request: TaskRequest) -> dict[str, str]:
     """The word for each label in the data; one that differs from a word of `--alias` only in case gets that word."""
-    from fin_plugins.tasks.parser import folded
+    from fin_plugins.tasks.label_parser import fold_label
 
-    by_form = {folded(word): word for word in request.words.values()}
-    return {label: request.words.get(label) or by_form.get(folded(label), label) for label in labels}
+    by_form = {fold_label(word): word for word in request.words.values()}
+    return {label: request.words.get(label) or by_form.get(fold_label(label), label) for label in labels}
 
 
 def _balanced_seed(frame: "pd.DataFrame", words: Mapping[str, str], shares: Mapping[str, float]) -> int | None:
     """A seed, for advice only, with which every split has rows of every frequent label; None if none was found."""
-    from fin_plugins.data.splitting import SEED, first_seed
-    from fin_plugins.tasks.own_rows import label_of
+    from fin_plugins.data.splitting import SEED, find_seed
+    from fin_plugins.tasks.custom_rows import label_word
 
     if not shares or sum(shares.values()) > 1:
         return None
-    labelled = frame.assign(label=frame["label"].map(lambda label: label_of(label, dict(words))))
+    labelled = frame.assign(label=frame["label"].map(lambda label: label_word(label, dict(words))))
     with_text = labelled[labelled["text"].str.strip() != ""]
-    return first_seed(with_text, SEED, test=shares.get("test", 0.0), validation=shares.get("validation", 0.0))
+    return find_seed(with_text, SEED, test=shares.get("test", 0.0), validation=shares.get("validation", 0.0))
 
 
 def _dataset_config(
     request: TaskRequest, source: DataSource, words: Mapping[str, str]
-) -> tuple[OwnRows, dict[str, Any]]:
+) -> tuple[CustomDatasetConfig, dict[str, Any]]:
     """The settings under `dataset_kwargs`, and those of them that the file states."""
     is_renamed = any(label != word for label, word in words.items())
     optional = {
@@ -202,7 +202,7 @@ def _dataset_config(
         "labels": dict(words) if is_renamed else list(words),
         **{key: value for key, value in optional.items() if value is not None},
     }
-    config, findings = validate(OwnRows, keys, OWN_ROWS_PLACEHOLDERS)
+    config, findings = validate(CustomDatasetConfig, keys, CUSTOM_DATASET_PLACEHOLDERS)
     if config is None:
         raise FinError("; ".join(f"{'.'.join(map(str, key))}: {message}" for key, message in findings))
     return config, keys
@@ -215,14 +215,14 @@ def _require_parseable(words: Sequence[str], labels: Mapping[str, str]) -> None:
         words: the label words.
         labels: the word by label in the data.
     """
-    from fin_plugins.tasks.parser import folded, parse_label
+    from fin_plugins.tasks.label_parser import fold_label, parse_label
 
     unprintable = next((word for word in words if not word.isprintable()), None)
     if unprintable is not None:
         raise FinError(f"label {unprintable!r}: has a line break or an invisible character: use --alias LABEL=WORD")
     by_form: dict[tuple[str, ...], list[str]] = {}
     for word in words:
-        by_form.setdefault(folded(word), []).append(word)
+        by_form.setdefault(fold_label(word), []).append(word)
     clashes = [group for form, group in by_form.items() if form and len(group) > 1]
     if clashes:
         listing = "; ".join(", ".join(group) for group in clashes)

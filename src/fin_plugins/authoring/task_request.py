@@ -9,7 +9,7 @@ import click
 
 from fin_plugins.authoring.labelled_data import ColumnGuess, DataSource, concat_splits, guess_columns
 from fin_plugins.common.errors import FinError
-from fin_plugins.tasks.fields import Card
+from fin_plugins.tasks.task_config import FinMetadata
 
 NOT_STATED = "not stated"
 """Licence of the data if the user names none."""
@@ -44,7 +44,7 @@ class TaskRequest:
     split_column: str | None
     shares: Mapping[str, float]
     split_seed: int | None
-    card: Card
+    card: FinMetadata
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def build_request(name: str, source: DataSource, options: Mapping[str, Any], pro
         split_column=split_column,
         shares=_shares(source, options, split_column),
         split_seed=options["split_seed"],
-        card=Card(
+        card=FinMetadata(
             seen=prompter.confirm("Will models be trained on it?", options["seen"]),
             language=prompter.line("Language of the texts", options["language"], "en") or "en",
             source=prompter.line("Where does the data come from?", options["source"], source.description)

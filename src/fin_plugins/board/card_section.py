@@ -14,8 +14,8 @@ import yaml
 
 from fin_plugins.board.board_data import MAIN_METRIC, METRICS, Board, Cell, Column, Estimate
 from fin_plugins.common.errors import FinError
-from fin_plugins.common.markdown import cell as code_cell
-from fin_plugins.common.markdown import line, table, words
+from fin_plugins.common.markdown import escape, single_line, table
+from fin_plugins.common.markdown import table_cell as code_cell
 from fin_plugins.common.model_card import front_matter
 
 _Result = tuple[Column, Cell]
@@ -45,7 +45,7 @@ def format_card_section(board: Board, model: str, *, benchmark: str | None = Non
     ]
     if not results:
         raise FinError(f"{model}: no complete run on real data; a card shows no embedded, unknown or limited rows")
-    index = {"name": line(model), "results": [_index_result(column, cell) for column, cell in results]}
+    index = {"name": single_line(model), "results": [_index_result(column, cell) for column, cell in results]}
     # The eval-results form knows no conditions, so a task with several columns is represented by the first.
     first_by_task = {_lm_eval_task(column): (column, cell) for column, cell in reversed(results)}
     eval_results = [
@@ -135,9 +135,9 @@ def _explanations(board: Board, results: Sequence[_Result]) -> Iterator[str]:
     yield "above the floor of that metric.\n"
     explanations = [f"{column.key}: {column.explanation}" for column, _ in results if column.explanation]
     notes = [note for _, cell in results for note in cell.entry.notes]
-    yield from (f"- {words(text)}" for text in dict.fromkeys([*explanations, *notes]))
+    yield from (f"- {escape(text)}" for text in dict.fromkeys([*explanations, *notes]))
     versions = ", ".join(f"{name} {value}" for name, value in board.made_with.items())
-    yield f"Made by `fin board card` of fin-plugins ({words(versions)}).\n"
+    yield f"Made by `fin board card` of fin-plugins ({escape(versions)}).\n"
 
 
 def _figure(cell: Cell, name: str) -> str:

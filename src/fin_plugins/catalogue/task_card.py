@@ -246,9 +246,9 @@ def _label_set(rows: Any) -> list[str]:
 def _rows_before_cleaning(fin: dict[str, Any]) -> dict[str, int]:
     if not fin.get("rows") or fin.get("data") != "real":
         return {}
-    from fin_plugins.data.published import committed
+    from fin_plugins.data.data_cards import bundled_card
 
-    return {name: int(split["rows_before_cleaning"]) for name, split in committed(fin["rows"])["splits"].items()}
+    return {name: int(split["rows_before_cleaning"]) for name, split in bundled_card(fin["rows"])["splits"].items()}
 
 
 def _majority_floor(task: "ConfigurableTask") -> dict[str, Any] | None:
@@ -283,13 +283,13 @@ def _example_prompt(task: "ConfigurableTask", split: str, row: int, model: str |
 
 
 def _demo_model() -> str | None:
-    from fin_plugins.demo.model import model_folder
+    from fin_plugins.demo import model_folder
 
     return str(model_folder()) if (model_folder() / "config.json").is_file() else None
 
 
 def _load_tokenizer(model: str) -> Any:
-    from fin_plugins.evaluation.prompts import PromptLM
+    from fin_plugins.evaluation.prompt_lm import PromptLM
 
     try:
         return PromptLM("hf", {"pretrained": model})

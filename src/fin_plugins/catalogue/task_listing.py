@@ -85,29 +85,29 @@ def _count_rows(task: TaskEntry) -> tuple[dict[str, int], str]:
 
 
 def _count_bundled(name: str) -> tuple[dict[str, int], str]:
-    from fin_plugins.data import store
-    from fin_plugins.data.published import committed
-    from fin_plugins.data.rows import chosen_origin, sample_splits
+    from fin_plugins.data import dataset_store
+    from fin_plugins.data.data_cards import bundled_card
+    from fin_plugins.data.dataset_rows import data_mode, sample_splits
     from fin_plugins.data.sources import find
 
     dataset = find(name)
-    if chosen_origin() == "sample":
+    if data_mode() == "sample":
         return {split: len(frame) for split, frame in sample_splits(dataset).items()}, "sample rows"
-    counts = {split: int(fields["rows"]) for split, fields in committed(name)["splits"].items()}
-    return counts, "fetched" if store.current(dataset) else "not fetched"
+    counts = {split: int(fields["rows"]) for split, fields in bundled_card(name)["splits"].items()}
+    return counts, "fetched" if dataset_store.current_manifest(dataset) else "not fetched"
 
 
 def _count_custom(task: TaskEntry, settings: dict[str, Any]) -> tuple[dict[str, int], str]:
     from pydantic import ValidationError
 
-    from fin_plugins.tasks.fields import OwnRows
-    from fin_plugins.tasks.own_rows import read
+    from fin_plugins.tasks.custom_rows import read_custom_rows
+    from fin_plugins.tasks.task_config import CustomDatasetConfig
 
     if settings.get("hub"):
         return {}, "on the hub"
     try:
-        config = OwnRows.model_validate(settings)
+        config = CustomDatasetConfig.model_validate(settings)
     except ValidationError:
         return {}, f"invalid dataset_kwargs: `fin task check {task.file.path}` lists the problems"
-    frames = read(config, task.file.path.parent).frames
+    frames = read_custom_rows(config, task.file.path.parent).frames
     return {split: len(frame) for split, frame in frames.items()}, "here"

@@ -12,8 +12,8 @@ from fin_plugins.checks.task_rows import RowProblem, RowsResult, SplitRows, Task
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.validation import did_you_mean
 from fin_plugins.common.yaml_nodes import Key
-from fin_plugins.tasks import own_rows
-from fin_plugins.tasks.fields import OwnRows
+from fin_plugins.tasks import custom_rows
+from fin_plugins.tasks.task_config import CustomDatasetConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ _VALUE, _ROW, _SPLIT = "__value__", "__row__", "__split__"
 _MAX_LISTED = 12
 
 
-def read_custom_rows(config: OwnRows, folder: Path) -> RowsResult:
+def read_custom_rows(config: CustomDatasetConfig, folder: Path) -> RowsResult:
     """Read the rows that `dataset_kwargs` names.
 
     Args:
@@ -41,7 +41,7 @@ def read_custom_rows(config: OwnRows, folder: Path) -> RowsResult:
 @lru_cache(maxsize=4)
 def _read(settings: str, folder: str, _stamps: object) -> RowsResult:
     """Cached, because a task and its generative variant share their rows."""
-    config = OwnRows.model_validate_json(settings)
+    config = CustomDatasetConfig.model_validate_json(settings)
     tables, problems = _read_tables(config, Path(folder))
     for split, table in tables.items():
         problems += _missing_columns(config, _source_name(config, split), table)
@@ -58,19 +58,19 @@ def _read(settings: str, folder: str, _stamps: object) -> RowsResult:
     return RowsResult(_task_rows(config, frames), problems, facts=facts)
 
 
-def _read_tables(config: OwnRows, folder: Path) -> "tuple[Frames, list[RowProblem]]":
+def _read_tables(config: CustomDatasetConfig, folder: Path) -> "tuple[Frames, list[RowProblem]]":
     """Every table by split (`all` for a single table), and the problems of those that cannot be read."""
     tables: Frames = {}
     problems: list[RowProblem] = []
     for key, part in _parts(config):
         try:
-            tables |= own_rows.tables(part, folder)
+            tables |= custom_rows.read_tables(part, folder)
         except (FinError, OSError, ValueError) as error:  # such as a name that is too long or contains a NUL
             problems.append(RowProblem("D01", (_ROOT, *key), str(error).removeprefix(f"{folder}/")))
     return tables, problems
 
 
-def _parts(config: OwnRows) -> Iterator[tuple[Key, OwnRows]]:
+def _parts(config: CustomDatasetConfig) -> Iterator[tuple[Key, CustomDatasetConfig]]:
     """The settings for one file at a time, each with the key that names the file."""
     if not config.files:
         yield ("hub" if config.hub else "file",), config
@@ -78,15 +78,18 @@ def _parts(config: OwnRows) -> Iterator[tuple[Key, OwnRows]]:
         yield ("files", split), config.model_copy(update={"files": {split: path}})
 
 
-def _missing_columns(config: OwnRows, source: str, table: "pd.DataFrame") -> Iterator[RowProblem]:
+def _missing_columns(config: CustomDatasetConfig, source: str, table: "pd.DataFrame") -> Iterator[RowProblem]:
     columns = config.columns
     present: dict[Key, tuple[str, bool]] = {
-        ("columns", "text"): (columns.text, own_rows.column(table, columns.text) is not None),
-        ("columns", "label"): (columns.label, own_rows.column(table, columns.label) is not None),
+        ("columns", "text"): (columns.text, custom_rows.find_column(table, columns.text) is not None),
+        ("columns", "label"): (columns.label, custom_rows.find_column(table, columns.label) is not None),
     }
     present |= {("columns", "also", number): (name, name in table) for number, name in enumerate(columns.also)}
     if config.split_column:
-        present["split_column",] = (config.split_column, own_rows.column(table, config.split_column) is not None)
+        present["split_column",] = (
+            config.split_column,
+            custom_rows.find_column(table, config.split_column) is not None,
+        )
     listing = ", ".join(table.columns[:_MAX_LISTED]) + (", …" if len(table.columns) > _MAX_LISTED else "")
     for key, (name, is_present) in present.items():
         if not is_present:
@@ -94,19 +97,19 @@ def _missing_columns(config: OwnRows, source: str, table: "pd.DataFrame") -> Ite
             yield RowProblem("D02", (_ROOT, *key), message)
 
 
-def _source_name(config: OwnRows, split: str) -> str:
+def _source_name(config: CustomDatasetConfig, split: str) -> str:
     """The file or data set of a table, as the task file names it."""
     return dict(config.files or {}).get(split) or config.file or f"split {split} of {config.hub}"  # type: ignore[call-overload]
 
 
-def _rename_columns(config: OwnRows, table: "pd.DataFrame") -> "pd.DataFrame":
+def _rename_columns(config: CustomDatasetConfig, table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows with `text`, `label` (the word; None if not listed), the extra columns, and our helper columns."""
     columns = config.columns
-    values = own_rows.column(table, columns.label)
+    values = custom_rows.find_column(table, columns.label)
     assert values is not None
-    frame = table[[name for name in columns.also if name not in own_rows.ADDED]].copy()
-    frame["text"] = own_rows.column(table, columns.text)
-    labels = [own_rows.label_of(value, config.labels) for value in values]
+    frame = table[[name for name in columns.also if name not in custom_rows.RESERVED_COLUMNS]].copy()
+    frame["text"] = custom_rows.find_column(table, columns.text)
+    labels = [custom_rows.label_word(value, config.labels) for value in values]
     first_values = _first_values(config)
     frame["label"] = labels
     frame[_VALUE] = [
@@ -114,11 +117,11 @@ def _rename_columns(config: OwnRows, table: "pd.DataFrame") -> "pd.DataFrame":
     ]
     frame[_ROW] = [f"{number:,}" for number in range(1, len(table) + 1)]
     if config.split_column:
-        frame[_SPLIT] = own_rows.column(table, config.split_column)
-    return own_rows.without_dropped(config, frame, values).reset_index(drop=True)
+        frame[_SPLIT] = custom_rows.find_column(table, config.split_column)
+    return custom_rows.without_dropped_labels(config, frame, values).reset_index(drop=True)
 
 
-def _first_values(config: OwnRows) -> dict[str, str]:
+def _first_values(config: CustomDatasetConfig) -> dict[str, str]:
     """The first listed value in the data for each word."""
     words = config.labels if isinstance(config.labels, dict) else {label: label for label in config.labels}
     first_values: dict[str, str] = {}
@@ -127,7 +130,7 @@ def _first_values(config: OwnRows) -> dict[str, str]:
     return first_values
 
 
-def _split_frames(config: OwnRows, tables: "Frames") -> "tuple[Frames, list[RowProblem]]":
+def _split_frames(config: CustomDatasetConfig, tables: "Frames") -> "tuple[Frames, list[RowProblem]]":
     """Rows by split, and unknown names in the split column."""
     if config.splits:
         return _cut(config, _concat(tables.values())), []
@@ -138,10 +141,10 @@ def _split_frames(config: OwnRows, tables: "Frames") -> "tuple[Frames, list[RowP
     return _merge_splits(tables), []
 
 
-def _cut(config: OwnRows, frame: "pd.DataFrame") -> "Frames":
+def _cut(config: CustomDatasetConfig, frame: "pd.DataFrame") -> "Frames":
     """The loader's cut; rows without text, which the loader drops, go to the first split."""
     has_text = frame["text"].str.strip() != ""
-    splits = own_rows.cut(config, frame[has_text])
+    splits = custom_rows.cut_splits(config, frame[has_text])
     first = next(iter(splits))
     return {split: _concat([rows, frame[~has_text]] if split == first else [rows]) for split, rows in splits.items()}
 
@@ -156,13 +159,13 @@ def _merge_splits(named: "Frames") -> "Frames":
     """Rows by lm-eval's name of the split; tables with an unknown name are left out."""
     splits: dict[str, list[pd.DataFrame]] = {}
     for name, rows in named.items():
-        if split := own_rows.SPLIT_NAMES.get(name.strip().lower()):
+        if split := custom_rows.SPLIT_ALIASES.get(name.strip().lower()):
             splits.setdefault(split, []).append(rows)
     return {split: _concat(frames) for split, frames in splits.items()}
 
 
 def _unknown_splits(column: str, named: "Frames") -> list[RowProblem]:
-    unknown = {name: len(rows) for name, rows in named.items() if name.strip().lower() not in own_rows.SPLIT_NAMES}
+    unknown = {name: len(rows) for name, rows in named.items() if name.strip().lower() not in custom_rows.SPLIT_ALIASES}
     if not unknown:
         return []
     known = ("train", "validation", "test")
@@ -174,10 +177,10 @@ def _unknown_splits(column: str, named: "Frames") -> list[RowProblem]:
     return [RowProblem("D10", (_ROOT, "split_column"), message)]
 
 
-def _try_loader(config: OwnRows, tables: "Frames") -> tuple[list[str], list[RowProblem]]:
+def _try_loader(config: CustomDatasetConfig, tables: "Frames") -> tuple[list[str], list[RowProblem]]:
     """Run the loader, which has the last word: facts about the splits that it makes, or why it stops."""
     try:
-        loaded = own_rows.split_up(config, tables, own_rows.where(config))
+        loaded = custom_rows.make_splits(config, tables, custom_rows.source_name(config))
     except FinError as error:
         return [], [RowProblem("D11", (_ROOT,), str(error))]
     except Exception as error:  # a bug in the loader would stop an evaluation just the same
@@ -186,7 +189,7 @@ def _try_loader(config: OwnRows, tables: "Frames") -> tuple[list[str], list[RowP
     return list(_facts(config, loaded)), []
 
 
-def _facts(config: OwnRows, loaded: own_rows.Split) -> Iterator[str]:
+def _facts(config: CustomDatasetConfig, loaded: custom_rows.CustomSplits) -> Iterator[str]:
     """The size of each split with the labels that it lacks, and whether the cut changes when the table grows."""
     sizes = []
     for split, frame in loaded.frames.items():
@@ -194,12 +197,12 @@ def _facts(config: OwnRows, loaded: own_rows.Split) -> Iterator[str]:
         listing = ", ".join(missing[:_MAX_LISTED]) + (", …" if len(missing) > _MAX_LISTED else "")
         sizes.append(f"{split} {len(frame):,}" + (f" (none of {listing})" if missing else ""))
     dropped = f"; {loaded.dropped:,} are left out for their label" if loaded.dropped else ""
-    yield f"rows of {own_rows.where(config)}: {', '.join(sizes)}{dropped}"
-    if (warning := own_rows.reshuffles(config)) is not None:
-        yield f"rows of {own_rows.where(config)}: {warning}"
+    yield f"rows of {custom_rows.source_name(config)}: {', '.join(sizes)}{dropped}"
+    if (warning := custom_rows.reshuffle_warning(config)) is not None:
+        yield f"rows of {custom_rows.source_name(config)}: {warning}"
 
 
-def _task_rows(config: OwnRows, frames: "Frames") -> TaskRows:
+def _task_rows(config: CustomDatasetConfig, frames: "Frames") -> TaskRows:
     label_columns = {name for name in config.columns.also if name == config.columns.label}
     return TaskRows(
         "custom",
@@ -214,7 +217,7 @@ def _task_rows(config: OwnRows, frames: "Frames") -> TaskRows:
     )
 
 
-def _split_rows(config: OwnRows, frame: "pd.DataFrame") -> SplitRows:
+def _split_rows(config: CustomDatasetConfig, frame: "pd.DataFrame") -> SplitRows:
     extra = [name for name in config.columns.also if name in frame]
     frame = frame.rename(columns={_ROW: "id"})
     columns = frame[["id", "text", "label", *extra]]

@@ -9,7 +9,7 @@ from fin_plugins.checks.task_rows import SplitRows, TaskRows, format_row_names
 from fin_plugins.common.foreign_files import get_in
 from fin_plugins.common.validation import MISSING, did_you_mean
 from fin_plugins.common.yaml_nodes import Key
-from fin_plugins.data.clean import UNCLEANED
+from fin_plugins.data.sources import LEAKY_BY_DESIGN
 
 _ROLES = ("training_split", "validation_split", "test_split")
 _LEARNING_KEYS: tuple[Key, ...] = (("training_split",), ("fewshot_split",), ("fewshot_config", "split"))
@@ -192,7 +192,7 @@ def _check_leaks(file: TaskFile, rows: TaskRows) -> Iterator[Finding]:
     """Test texts in a split for training or few-shot examples; the loader's own cuts cannot leak."""
     name = scored_split(file, rows)
     # A data set in its published split is left as it is, leaks included.
-    if name is None or rows.cut_by_loader or str(file.card.get("rows")).removeprefix("fin_") in UNCLEANED:
+    if name is None or rows.cut_by_loader or str(file.card.get("rows")).removeprefix("fin_") in LEAKY_BY_DESIGN:
         return
     test = rows.splits[name]
     sources = [get_in(file.data, *key) for key in _LEARNING_KEYS]

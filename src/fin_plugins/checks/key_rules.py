@@ -17,9 +17,12 @@ from fin_plugins.common.validation import MISSING, UNKNOWN, did_you_mean, valida
 from fin_plugins.common.yaml_file import Problem, Problems
 from fin_plugins.common.yaml_nodes import Function, Key
 from fin_plugins.compat.lm_eval import schema
-from fin_plugins.tasks.fields import Card, OwnRows, ShippedRows
+from fin_plugins.tasks.task_config import BundledDatasetConfig, CustomDatasetConfig, FinMetadata
 
-_DATASET_MODELS: dict[str, type[BaseModel]] = {CUSTOM_ROWS_LOADER: OwnRows, BUNDLED_ROWS_LOADER: ShippedRows}
+_DATASET_MODELS: dict[str, type[BaseModel]] = {
+    CUSTOM_ROWS_LOADER: CustomDatasetConfig,
+    BUNDLED_ROWS_LOADER: BundledDatasetConfig,
+}
 _VALID_VALUES: dict[str, Any] = {
     "labels": ["a"],
     "file": "a",
@@ -77,10 +80,10 @@ def check_fin_keys(file: TaskFile) -> Iterator[Finding]:
     if not isinstance(metadata, dict) or "fin" not in metadata:
         return
     if not isinstance(metadata["fin"], dict):
-        yield file.finding("K02", ("metadata", "fin"), "should be a mapping of " + ", ".join(Card.model_fields))
+        yield file.finding("K02", ("metadata", "fin"), "should be a mapping of " + ", ".join(FinMetadata.model_fields))
         return
-    yield from _check_model(file, ("metadata", "fin"), Card, file.card)
-    if model is ShippedRows and "rows" not in file.card:
+    yield from _check_model(file, ("metadata", "fin"), FinMetadata, file.card)
+    if model is BundledDatasetConfig and "rows" not in file.card:
         yield file.finding("K03", ("metadata", "fin", "rows"), f"{MISSING}: the name of the bundled data set")
 
 
@@ -131,7 +134,7 @@ def check_training_file(file: TaskFile, *, rows: bool = False) -> Iterator[Findi
         file: a training file.
         rows: whether to read the rows of its tasks, too.
     """
-    from fin_plugins.training.files.read import read_config
+    from fin_plugins.training.config_loading import read_config
 
     try:
         read_config(str(file.path), depth="rows" if rows else "tasks")
@@ -219,7 +222,7 @@ def _check_model(file: TaskFile, parent: Key, model: type[BaseModel], data: dict
     for key, message in validate(model, data, placeholders)[1]:
         code = "K01" if message.startswith(UNKNOWN) else "K02"
         if message.startswith(MISSING):
-            code = _CARD_CODES.get(str(key[-1]), "K03") if model is Card else "K03"
+            code = _CARD_CODES.get(str(key[-1]), "K03") if model is FinMetadata else "K03"
         yield file.finding(code, (*parent, *key), message)
 
 

@@ -9,7 +9,7 @@ from fin_plugins.checks.task_file import TaskFile
 from fin_plugins.checks.template_sandbox import literal_text
 from fin_plugins.common.validation import did_you_mean
 from fin_plugins.common.yaml_nodes import Function, Key
-from fin_plugins.tasks.parser import folded
+from fin_plugins.tasks.label_parser import fold_label
 
 _LABELS: Key = ("dataset_kwargs", "labels")
 _ALIASES: Key = ("dataset_kwargs", "aliases")
@@ -68,7 +68,7 @@ def _check_words(file: TaskFile) -> Iterator[Finding]:
         normalised = " ".join(word.split())
         if not word.strip():
             yield file.finding("L01", key, "empty")
-        elif not folded(word):
+        elif not fold_label(word):
             message = f"`{word}` has no letter or digit, so no answer can name it: use a word"
             yield file.finding("L05", key, message)
         elif word != normalised:
@@ -78,7 +78,7 @@ def _check_words(file: TaskFile) -> Iterator[Finding]:
 
 def _check_pairs(file: TaskFile) -> Iterator[Finding]:
     """Labels that are equal, or of which one is a prefix of the other."""
-    forms = {label: form for label in _labels(file) if (form := folded(label.word))}
+    forms = {label: form for label in _labels(file) if (form := fold_label(label.word))}
     labels = list(forms)
     is_scored = file.data.get("output_type") == "multiple_choice"
     for number, label in enumerate(labels):
@@ -125,9 +125,9 @@ def _check_aliases(file: TaskFile) -> Iterator[Finding]:
         others += [spelling for label, listed in aliases.items() if label < name for spelling in listed]
         for number, spelling in enumerate(spellings):
             key = (*_ALIASES, name, number)
-            if not folded(spelling):
+            if not fold_label(spelling):
                 yield file.finding("L05", key, f"`{spelling}` has no letter or digit, so no answer can name it")
-            elif folded(spelling) in map(folded, others):
+            elif fold_label(spelling) in map(fold_label, others):
                 message = f"`{spelling}` is an alias of `{name}` but also means another label"
                 yield file.finding("L09", key, message)
 

@@ -21,8 +21,8 @@ from fin_plugins.checks.task_rows import (
 from fin_plugins.checks.template_sandbox import variables
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.yaml_nodes import Function, Key
-from fin_plugins.data import guard
-from fin_plugins.tasks.fields import OwnRows
+from fin_plugins.data import split_guard
+from fin_plugins.tasks.task_config import CustomDatasetConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def _custom_rows(file: TaskFile) -> RowsResult:
     from fin_plugins.checks.custom_rows import read_custom_rows
 
     try:
-        config = OwnRows.model_validate(file.dataset_kwargs)
+        config = CustomDatasetConfig.model_validate(file.dataset_kwargs)
     except ValidationError:
         return RowsResult()  # reported by the rules on keys
     return read_custom_rows(config, file.path.parent)
@@ -67,17 +67,17 @@ def _bundled_rows(file: TaskFile) -> RowsResult:
     if name.removeprefix("fin_") not in datasets():
         message = f"there is no bundled data set `{name}`; there are {', '.join(datasets())}"
         return RowsResult(problems=[RowProblem("D01", ("metadata", "fin", "rows"), message)])
-    state = (os.environ.get("FIN_DATA"), os.environ.get("FIN_DATA_DIR"), guard.closed())
+    state = (os.environ.get("FIN_DATA"), os.environ.get("FIN_DATA_DIR"), split_guard.is_blocked())
     return _read_bundled(name, tuple(labels), _hashable(file.dataset_kwargs.get("aliases")), state)
 
 
 @lru_cache(maxsize=4)
 def _read_bundled(name: str, labels: tuple[str, ...], aliases: Any, _state: Any) -> RowsResult:
-    from fin_plugins.data import store
-    from fin_plugins.data.rows import chosen_origin, read_rows
+    from fin_plugins.data import dataset_store
+    from fin_plugins.data.dataset_rows import data_mode, read_rows
     from fin_plugins.data.sources import find
 
-    is_available = chosen_origin() == "sample" or store.current(find(name)) is not None
+    is_available = data_mode() == "sample" or dataset_store.current_manifest(find(name)) is not None
     try:
         data = read_rows(name)
     except FinError as error:
@@ -90,7 +90,7 @@ def _read_bundled(name: str, labels: tuple[str, ...], aliases: Any, _state: Any)
         splits[split] = fin_split(
             list(map(str, frame["id"])), frame, list(frame["label"]), extra, labels, dict(aliases)
         )
-    source: RowSource = "sample" if data.origin == "sample" else "bundled"
+    source: RowSource = "sample" if data.data_mode == "sample" else "bundled"
     words, key = {label: label for label in labels}, ("dataset_kwargs", "labels")
     return RowsResult(TaskRows(source, splits, words, key, answer_columns=frozenset({"label", "gold"})))
 

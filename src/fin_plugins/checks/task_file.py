@@ -12,7 +12,7 @@ from fin_plugins.common.foreign_files import UnreadableFile, get_in, open_file
 from fin_plugins.common.yaml_file import MAX_BYTES, Problems, YamlFile, dotted, parse_yaml
 from fin_plugins.common.yaml_nodes import Function, Key
 from fin_plugins.compat.lm_eval.schema import task_keys
-from fin_plugins.training.config import TrainConfig
+from fin_plugins.training.train_config import TrainConfig
 
 FileKind = Literal["task", "group", "training"]
 

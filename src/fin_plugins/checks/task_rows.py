@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fin_plugins.common.yaml_nodes import Key
-from fin_plugins.data.normalise import normalise
+from fin_plugins.data.text_hashes import normalise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,10 +135,10 @@ def fin_split(
         labels: the label words, in order.
         aliases: aliases by label word.
     """
-    from fin_plugins.tasks.documents import documents
+    from fin_plugins.tasks.documents import make_documents
 
     labelled = sample_rows(frame[frame["label"].isin(list(labels))])
-    prepared, _ = documents(labelled, ["text", *extra], labels, aliases, "real")
+    prepared, _ = make_documents(labelled, ["text", *extra], labels, aliases, "real")
     extra_cells = list(zip(*(frame[name] for name in extra), strict=True)) if extra else [()] * len(frame)
     return SplitRows(names, values, list(frame["text"]), extra_cells, to_records(prepared))
 

@@ -18,10 +18,10 @@ from fin_plugins.checks.template_sandbox import RenderingError, render
 from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.common.yaml_nodes import Function, Key
 from fin_plugins.compat.lm_eval.prompts import join_prompt
-from fin_plugins.scoring.encoding import Encoded, encode_pairs
+from fin_plugins.scoring.documents import EncodedPair, encode_pairs
 
 if TYPE_CHECKING:
-    from fin_plugins.evaluation.prompts import PromptLM
+    from fin_plugins.evaluation.prompt_lm import PromptLM
 
 _LABEL_ROWS = 20
 """Rows with which labels are compared; how a label continues a prompt hardly depends on the row."""
@@ -78,7 +78,7 @@ def load_tokenizer(name: str) -> PromptTokenizer:
     Raises:
         FinError: it cannot be loaded.
     """
-    from fin_plugins.evaluation.prompts import PromptLM
+    from fin_plugins.evaluation.prompt_lm import PromptLM
 
     try:
         return PromptTokenizer(name, PromptLM("fin_vllm", {"pretrained": name}))
@@ -175,7 +175,7 @@ def _label_problems(
         yield from _compare_labels(rows, words, encode_pairs(pairs, tokenizer.encode_many, tokenizer.prefix_token))
 
 
-def _compare_labels(rows: TaskRows, words: Sequence[str], encoded: Sequence[Encoded]) -> Iterator[RowProblem]:
+def _compare_labels(rows: TaskRows, words: Sequence[str], encoded: Sequence[EncodedPair]) -> Iterator[RowProblem]:
     labels = [(word, tuple(continuation)) for word, (_, continuation) in zip(words, encoded, strict=True)]
     for number, (word, tokens) in enumerate(labels):
         key = rows.label_key(list(rows.labels or ())[number])

@@ -11,7 +11,7 @@ from fin_plugins.common.errors import FinError
 from fin_plugins.common.progress import heartbeat
 
 if TYPE_CHECKING:
-    from fin_plugins.board.model import Reading
+    from fin_plugins.board.board_data import LoadedRuns
 
 
 def _parse_names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -85,28 +85,28 @@ def _table(
       fin board export results/ --out committed/     # the form without texts, which may be committed
       fin board card multi_seen results/             # the evaluation section of a model card
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.board import asked
-    from fin_plugins.board.published import shipped_published
-    from fin_plugins.board.rendering import render
-    from fin_plugins.board.statistics import board_of
-    from fin_plugins.board.summary import as_data, as_lines, problem_lines
+    from fin_plugins.board import cli_options
+    from fin_plugins.board.published_figures import bundled_published
+    from fin_plugins.board.rendering.write_board import write_board
+    from fin_plugins.board.statistics.build_board import build_board
+    from fin_plugins.board.terminal_summary import format_problems, format_summary, summary_json
 
     if reference and not baseline:
         raise click.UsageError("--reference goes with --baseline")
-    asked.folder(out)
+    cli_options.check_output_folder(out)
     reading = _read(results, names, with_documents)
-    asked.known_model("--baseline", baseline, reading)
-    asked.known_model("--reference", reference, reading)
-    asked.known_tasks("--unseen", unseen, reading)
-    published = () if no_published else shipped_published()
+    cli_options.check_model("--baseline", baseline, reading)
+    cli_options.check_model("--reference", reference, reading)
+    cli_options.check_tasks("--unseen", unseen, reading)
+    published = () if no_published else bundled_published()
     with heartbeat("intervals and tests"):
-        board = board_of(reading, baseline=baseline, reference=reference, unseen=unseen, published=published)
+        board = build_board(reading, baseline=baseline, reference=reference, unseen=unseen, published=published)
     with heartbeat("writing"):
-        files = render(board, out, with_documents=with_documents)
+        files = write_board(board, out, with_documents=with_documents)
     if as_json:
-        click.echo(json.dumps(as_data(board, files), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(summary_json(board, files), indent=1, ensure_ascii=False))
     else:
-        lines = [*as_lines(board), *problem_lines(board.problems)]
+        lines = [*format_summary(board), *format_problems(board.problems)]
         click.echo("\n".join([*lines, f"{out / 'index.html'}: the page; other formats are beside it"]))
     context.exit(int(any(problem.is_error for problem in board.problems)))
 
@@ -125,12 +125,12 @@ def _export(results: tuple[str, ...], out: Path, names: dict[str, str]) -> None:
     Example:
       fin board export results/ --out committed/ --name models/run7=multi_seen
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.board import asked
-    from fin_plugins.board.export import export
+    from fin_plugins.board import cli_options
+    from fin_plugins.board.results_export import export_results
 
-    paths, out = asked.existing(results, command.commands), asked.folder(out)
+    paths, out = cli_options.existing_paths(results, command.commands), cli_options.check_output_folder(out)
     with heartbeat("reading and writing"):
-        files = export(paths, out, names)
+        files = export_results(paths, out, names)
     for file in files:
         click.echo(str(file))
 
@@ -152,37 +152,37 @@ def _card(
     Example:
       fin board card multi_seen results/ > section.md
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.board import asked
-    from fin_plugins.board.card import card
-    from fin_plugins.board.statistics import board_of
-    from fin_plugins.board.summary import problem_lines
+    from fin_plugins.board import cli_options
+    from fin_plugins.board.card_section import format_card_section
+    from fin_plugins.board.statistics.build_board import build_board
+    from fin_plugins.board.terminal_summary import format_problems
 
     reading = _read(results, names, with_documents=False)
-    asked.known_model("MODEL", model, reading)
+    cli_options.check_model("MODEL", model, reading)
     with heartbeat("intervals"):
-        board = board_of(reading, baseline=None, reference=None, unseen=(), published=())
-    for line in problem_lines(board.problems):
+        board = build_board(reading, baseline=None, reference=None, unseen=(), published=())
+    for line in format_problems(board.problems):
         click.echo(line, err=True)
-    click.echo(card(board, model, benchmark=benchmark), nl=False)
+    click.echo(format_card_section(board, model, benchmark=benchmark), nl=False)
     context.exit(int(any(problem.is_error for problem in board.problems)))
 
 
-def _read(results: tuple[str, ...], names: dict[str, str], with_documents: bool) -> "Reading":
+def _read(results: tuple[str, ...], names: dict[str, str], with_documents: bool) -> "LoadedRuns":
     """The usable results.
 
     Raises:
         FinError: a path does not exist, there are no usable results, or a name matches no model.
     """
-    from fin_plugins.board import asked
-    from fin_plugins.board.reading import read_results
-    from fin_plugins.board.summary import problem_lines
+    from fin_plugins.board import cli_options
+    from fin_plugins.board.reading.load_runs import load_runs
+    from fin_plugins.board.terminal_summary import format_problems
 
-    paths = asked.existing(results, command.commands)
+    paths = cli_options.existing_paths(results, command.commands)
     with heartbeat("reading"):
-        reading = read_results(paths, names=names, with_documents=with_documents)
+        reading = load_runs(paths, names=names, with_documents=with_documents)
     if not reading.columns:
-        for line in problem_lines(reading.problems):
+        for line in format_problems(reading.problems):
             click.echo(line, err=True)
         raise FinError(f"{', '.join(results)}: no results to show; lm-eval's --output_path names their folder")
-    asked.used_names(names, reading)
+    cli_options.check_names_used(names, reading)
     return reading

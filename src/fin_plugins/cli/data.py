@@ -12,7 +12,7 @@ import click
 from fin_plugins.cli.click_groups import SuggestingGroup
 
 if TYPE_CHECKING:
-    from fin_plugins.data.pipeline import Built
+    from fin_plugins.data.builders import BuildResult
     from fin_plugins.data.sources import Dataset
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -56,32 +56,35 @@ def fetch(task: tuple[str, ...], mirror: Path | None) -> None:
       fin data fetch fin_fomc fin_fpb
       fin data fetch --mirror /mnt/copies
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.data import pipeline, progress
-    from fin_plugins.data.folders import data_dir, writable
+    from fin_plugins.common import console
+    from fin_plugins.data import builders, download
+    from fin_plugins.data.dataset_store import data_dir, ensure_writable
 
     selected = _select(task)
-    pipeline.check_mirror(mirror)
-    writable(data_dir())
+    download.check_mirror(mirror)
+    ensure_writable(data_dir())
     for dataset in selected:
-        progress.say(f"{dataset.task}: licence as stated upstream: {dataset.licence}; from {dataset.upstream}")
-    sources = pipeline.needed(selected)
+        console.say(f"{dataset.task}: licence as stated upstream: {dataset.licence}; from {dataset.upstream}")
+    sources = download.raw_files(selected)
     title = f"fetching {len(sources)} files from {mirror or 'the public addresses'}"
-    with progress.overall(sum(source.bytes for source in sources), title) as on_bytes:
-        pipeline.fetch_raw(selected, mirror, on_bytes, progress.say_file)
+    with download.download_progress(sum(source.bytes for source in sources), title) as on_bytes:
+        download.fetch_raw(selected, mirror, on_bytes, download.say_file)
     for dataset in selected:
-        progress.say(_built_line(pipeline.build_if_needed(dataset)))
-    progress.say(f"data is in {data_dir()}")
+        console.say(_built_line(builders.build_if_needed(dataset)))
+    console.say(f"data is in {data_dir()}")
 
 
-def _built_line(built: "Built") -> str:
-    from fin_plugins.data.clean import UNCLEANED
-    from fin_plugins.data.published import matches_committed
+def _built_line(built: "BuildResult") -> str:
+    from fin_plugins.data.data_cards import matches_bundled_card
+    from fin_plugins.data.sources import LEAKY_BY_DESIGN
 
     rows = ", ".join(f"{split} {rows:,}" for split, rows in built.manifest.rows.items())
     dropped = sum(built.manifest.before.values()) - sum(built.manifest.rows.values())
-    cleaning = "leaks by design, not cleaned" if built.dataset.key in UNCLEANED else f"{dropped} dropped in cleaning"
+    cleaning = (
+        "leaks by design, not cleaned" if built.dataset.key in LEAKY_BY_DESIGN else f"{dropped} dropped in cleaning"
+    )
     state = "built" if built.fresh else "already built"
-    warning = "" if matches_committed(built.dataset, built.manifest) else "; WARNING: rows differ from the data card"
+    warning = "" if matches_bundled_card(built.dataset, built.manifest) else "; WARNING: rows differ from the data card"
     return f"{built.dataset.task}: {state}: {rows} ({cleaning}){warning}"
 
 
@@ -97,7 +100,7 @@ def status(task: tuple[str, ...], as_json: bool) -> None:
       fin data status fin_fomc
       fin data status --json | jq '.data_sets.fin_fomc'
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.data.folders import data_dir
+    from fin_plugins.data.dataset_store import data_dir
 
     states = {dataset.task: _state(dataset) for dataset in _select(task)}
     if as_json:
@@ -112,14 +115,14 @@ def status(task: tuple[str, ...], as_json: bool) -> None:
 
 
 def _state(dataset: "Dataset") -> dict[str, Any]:
-    from fin_plugins.data import store
-    from fin_plugins.data.published import matches_committed
+    from fin_plugins.data import dataset_store
+    from fin_plugins.data.data_cards import matches_bundled_card
 
-    manifest = store.current(dataset)
+    manifest = dataset_store.current_manifest(dataset)
     about = {"licence": dataset.licence, "upstream": dataset.upstream}
     if manifest is None:
         return {"state": "not fetched", **about, "rows": {}, "hashes": {}}
-    state = "there" if matches_committed(dataset, manifest) else "there, but rows differ from the data card"
+    state = "there" if matches_bundled_card(dataset, manifest) else "there, but rows differ from the data card"
     return {"state": state, **about, "before": manifest.before, "rows": manifest.rows, "hashes": manifest.hashes}
 
 
@@ -137,12 +140,12 @@ def show(task: str, split: str, number: int, as_json: bool) -> None:
       FIN_DATA=sample fin data show fin_deal --split fewshot --json
     """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.common.errors import FinError
-    from fin_plugins.data.rows import read_rows
+    from fin_plugins.data.dataset_rows import read_rows
 
     rows = read_rows(task)
     if split not in rows.splits:
         raise FinError(f"fin_{rows.name}: no split {split}; there are " + ", ".join(rows.splits))
-    if rows.origin == "sample":
+    if rows.data_mode == "sample":
         click.echo("these are embedded sample rows (FIN_DATA=sample), not the data set", err=True)
     for row in rows.splits[split].head(number).to_dict("records"):
         entities = f" ({row['e1']} → {row['e2']})" if "e1" in row else ""
@@ -164,23 +167,23 @@ def leaks(task: tuple[str, ...], as_json: bool) -> None:
       fin data leaks
       fin data leaks fin_finred fin_finred_paper --json
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.data import leaks as counting
-    from fin_plugins.data import pipeline
-    from fin_plugins.data.card_text import leak_line
-    from fin_plugins.data.folders import raw_dir
+    from fin_plugins.data import builders, download
+    from fin_plugins.data import decontamination as counting
+    from fin_plugins.data.data_cards import format_leak_counts
+    from fin_plugins.data.dataset_store import raw_dir
 
     selected = _select(task)
     for dataset in selected:
-        pipeline.require_raw(dataset)
+        download.require_raw(dataset)
     counts_by_task = {}
     for dataset in selected:
-        counts_by_task[dataset.task] = asdict(counting.count(*pipeline.raw_splits(dataset, raw_dir())))
+        counts_by_task[dataset.task] = asdict(counting.count_leaks(*builders.build_splits(dataset, raw_dir())))
         if not as_json:
-            click.echo(f"{dataset.task:<17} {leak_line(counts_by_task[dataset.task])}")
+            click.echo(f"{dataset.task:<17} {format_leak_counts(counts_by_task[dataset.task])}")
     if as_json:
         click.echo(json.dumps(counts_by_task, indent=1))
     elif any(counts["near_after"] > counts["near_before"] for counts in counts_by_task.values()):
-        click.echo(counting.WHY_NEAR_RISES)
+        click.echo(counting.NEAR_INCREASE_NOTE)
 
 
 @command.command()
@@ -198,14 +201,13 @@ def card(task: tuple[str, ...], as_json: bool, mirror: Path | None, write: Path 
     """  # noqa: D301 (Click's mark, not a regex)
     selected = _select(task)
     if write is not None:
-        from fin_plugins.data.cards import build_card, write_card
+        from fin_plugins.data.data_cards import build_card, write_card
 
         for dataset in selected:
             click.echo(write_card(build_card(dataset.key, mirror), write))
         return
-    from fin_plugins.data.card_text import card_text
-    from fin_plugins.data.published import committed
+    from fin_plugins.data.data_cards import bundled_card, format_card
 
-    cards = {dataset.task: committed(dataset.key) for dataset in selected}
-    text = json.dumps(cards, indent=1, ensure_ascii=False) if as_json else "\n\n".join(map(card_text, cards.values()))
+    cards = {dataset.task: bundled_card(dataset.key) for dataset in selected}
+    text = json.dumps(cards, indent=1, ensure_ascii=False) if as_json else "\n\n".join(map(format_card, cards.values()))
     click.echo(text)

@@ -50,20 +50,21 @@ def command(arguments: tuple[str, ...]) -> None:
     if words & _HELP and not words & _LISTINGS:
         click.echo(click.get_current_context().get_help())
         click.echo("\nAll other arguments are lm-eval's own:\n")
-    from fin_plugins.evaluation.quiet_logs import silence_libraries
+    from fin_plugins.evaluation.library_logs import silence_libraries
 
     if "--verbose" not in words:
         silence_libraries()
     arguments = tuple(argument for argument in arguments if argument != "--verbose")
-    from fin_plugins.evaluation.command import MODELS, check_model, model_of, read, split
-    from fin_plugins.tasks.harness import run_lm_eval
+    from fin_plugins.evaluation.eval_command import FIN_MODELS, parse_command, requested_model, split_flags
+    from fin_plugins.evaluation.model_engine import check_model
+    from fin_plugins.tasks.lm_eval_cli import run_lm_eval
 
-    flags, rest = split(arguments)
-    model = model_of(rest)
-    if model in MODELS and not words & _HELP:
-        from fin_plugins.evaluation.run import run
+    flags, rest = split_flags(arguments)
+    model = requested_model(rest)
+    if model in FIN_MODELS and not words & _HELP:
+        from fin_plugins.evaluation.eval_run import run_evaluation
 
-        run(read(flags, rest))
+        run_evaluation(parse_command(flags, rest))
         return
     if model and not words & (_HELP | _LISTINGS):
         check_model(model)

@@ -22,7 +22,7 @@ COMMANDS = {
     "doctor": "Show how lm-eval finds the tasks, and what is wrong with an installation.",
 }
 _ELSEWHERE = {
-    "train": "fin_plugins.training.command:command",  # beside the trainer: `accelerate launch` needs it too
+    "train": "fin_plugins.training.train_command:command",  # beside the trainer: `accelerate launch` needs it too
     "path": "fin_plugins.cli.main:path",
 }
 

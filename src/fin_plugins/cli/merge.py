@@ -84,18 +84,18 @@ def _merge(
         copy_bundled(MERGE_RECIPES, "fin merge", recipe, copy_to, suffix=" …")
         return
     _check_options(out, print_recipe, options)
-    from fin_plugins.merging.run import Asked, merge, prepare
+    from fin_plugins.merging.merge_run import MergeRequest, prepare_merge, run_merge
 
-    request = Asked(recipe=str(recipe), **options)
+    request = MergeRequest(recipe=str(recipe), **options)
     if print_recipe or out is None:
-        from fin_plugins.merging.told import printed
+        from fin_plugins.merging.merge_report import format_recipe
 
-        click.echo(printed(prepare(request).filled, as_json=as_json), nl=False)
+        click.echo(format_recipe(prepare_merge(request).filled, as_json=as_json), nl=False)
         return
-    from fin_plugins.merging.told import told
+    from fin_plugins.merging.merge_report import format_summary
 
-    record = merge(request, out, force=force)
-    click.echo(json.dumps(record, indent=1, ensure_ascii=False) if as_json else told(record, out))
+    record = run_merge(request, out, force=force)
+    click.echo(json.dumps(record, indent=1, ensure_ascii=False) if as_json else format_summary(record, out))
 
 
 def _check_options(out: Path | None, print_recipe: bool, options: dict[str, Any]) -> None:

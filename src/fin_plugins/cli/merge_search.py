@@ -17,8 +17,8 @@ from fin_plugins.common.formatting import duration
 from fin_plugins.common.progress import progress
 
 if TYPE_CHECKING:
-    from fin_plugins.merging.search.read import Configured
-    from fin_plugins.merging.search.run import Found, Progress
+    from fin_plugins.merging.search.search_config import SearchFile
+    from fin_plugins.merging.search.search_run import Progress, SearchResult
     from fin_plugins.merging.search.study import Candidate
 
 
@@ -68,7 +68,7 @@ def search(
         return
     if file is None:
         raise click.UsageError("name a search file or a bundled one; `--list` shows those")
-    from fin_plugins.merging.search.read import read_search
+    from fin_plugins.merging.search.search_config import read_search
 
     read = read_search(file, [*settings, *([f"output={json.dumps(output)}"] if output is not None else [])])
     try:
@@ -81,10 +81,10 @@ def search(
     click.echo(text)
 
 
-def _estimate_text(read: "Configured", as_json: bool) -> str:
-    from fin_plugins.merging.search.run import estimate
+def _estimate_text(read: "SearchFile", as_json: bool) -> str:
+    from fin_plugins.merging.search.search_run import estimate_search
 
-    found = estimate(read)
+    found = estimate_search(read)
     if as_json:
         return json.dumps(vars(found), ensure_ascii=False)
     mean = sum(found.base.values()) / len(found.base)
@@ -95,8 +95,8 @@ def _estimate_text(read: "Configured", as_json: bool) -> str:
     )
 
 
-def _result_text(read: "Configured", fresh: bool, as_json: bool) -> str:
-    from fin_plugins.merging.search.run import search as run
+def _result_text(read: "SearchFile", fresh: bool, as_json: bool) -> str:
+    from fin_plugins.merging.search.search_run import run_search as run
 
     found = run(read, fresh=fresh, shown=_show_progress)
     return json.dumps(_as_data(found), indent=1, ensure_ascii=False) if as_json else _summary(found)
@@ -122,8 +122,8 @@ def _show_progress(count: int) -> "Iterator[Progress]":
         yield on_candidate
 
 
-def _as_data(found: "Found") -> dict[str, Any]:
-    from fin_plugins.merging.search import choice
+def _as_data(found: "SearchResult") -> dict[str, Any]:
+    from fin_plugins.merging.search import study
 
     candidates = found.study.candidates
     return {
@@ -132,19 +132,19 @@ def _as_data(found: "Found") -> dict[str, Any]:
         "candidates": len(candidates),
         "base": found.study.base,
         "best": found.best.model_dump() if found.best else None,
-        "nearest": None if found.best else choice.nearest(candidates, found.config.floor).model_dump(),
-        "front": [candidate.candidate for candidate in choice.front(candidates)],
+        "nearest": None if found.best else study.nearest_candidate(candidates, found.config.floor).model_dump(),
+        "front": [candidate.candidate for candidate in study.pareto_front(candidates)],
         "seconds_a_candidate": found.seconds,
     }
 
 
-def _summary(found: "Found") -> str:
-    from fin_plugins.merging.search.report import SAMPLE, outcome
+def _summary(found: "SearchResult") -> str:
+    from fin_plugins.merging.search.study_report import SAMPLE_WARNING, format_outcome
 
     base = found.study.base or {}
     lines = [f"{found.folder}: {len(found.study.candidates)} candidates; base {sum(base.values()) / len(base):.3f}"]
-    lines.append(f"  {outcome(found.config.floor, found.study)}")
-    lines += [f"  {SAMPLE}"] if found.sample else []
+    lines.append(f"  {format_outcome(found.config.floor, found.study)}")
+    lines += [f"  {SAMPLE_WARNING}"] if found.sample else []
     lines += [f"  {found.seconds:.1f} s per candidate"] if found.seconds is not None else []
     lines.append("  study.md lists all candidates, pareto.svg plots them, study.jsonl lets the search resume")
     path = found.folder / "best"

@@ -92,7 +92,7 @@ def command(
         _write_graph(_make_plan(file, settings), dag)
     elif dry_run:
         from fin_plugins.experiments.plan_summary import format_plan
-        from fin_plugins.training.report import machine
+        from fin_plugins.training import machine
 
         available = None if profile else cores or machine.cores()
         click.echo(format_plan(_make_plan(file, settings), as_json, commands, available))

@@ -62,11 +62,10 @@ def show(task: str, folders: tuple[Path, ...], row: int, split: str | None, mode
       fin task show my_task.yaml --row 3 --model microsoft/Phi-3-mini-4k-instruct
       FIN_DATA=sample fin task show fin_deal --json | jq .floor
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.catalogue.card import build
-    from fin_plugins.catalogue.card_text import text as format_card
-    from fin_plugins.catalogue.find import find
+    from fin_plugins.catalogue.task_card import build_card, format_card
+    from fin_plugins.catalogue.task_search import find_task
 
-    card = build(find(task, folders), split, row, model)
+    card = build_card(find_task(task, folders), split, row, model)
     click.echo(json.dumps(asdict(card), indent=1, ensure_ascii=False) if as_json else format_card(card))
 
 
@@ -83,12 +82,11 @@ def list_tasks(folders: tuple[Path, ...], as_json: bool) -> None:
       fin task list
       fin task list --include_path my_tasks --json | jq '.[].licence'
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.catalogue.find import search
-    from fin_plugins.catalogue.listing import listed
-    from fin_plugins.catalogue.listing import text as format_tasks
+    from fin_plugins.catalogue.task_listing import format_tasks, list_task
+    from fin_plugins.catalogue.task_search import search_tasks
 
-    result = search(folders)
-    tasks = [listed(task) for task in result.tasks.values()]
+    result = search_tasks(folders)
+    tasks = [list_task(task) for task in result.tasks.values()]
     data = [asdict(task) for task in tasks]
     click.echo(json.dumps(data, indent=1, ensure_ascii=False) if as_json else format_tasks(tasks))
     for problem in result.problems:
@@ -101,7 +99,7 @@ def list_tasks(folders: tuple[Path, ...], as_json: bool) -> None:
 )
 def schema(folder: Path) -> None:
     """Write the JSON Schemas that editors read, after a change of what YAML files may contain."""
-    from fin_plugins.authoring.schema import write_schemas
+    from fin_plugins.authoring.json_schemas import write_schemas
 
     for path in write_schemas(folder):
         click.echo(path)

@@ -9,7 +9,8 @@ import click
 from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
-    from fin_plugins.checks.model import Finding, Options
+    from fin_plugins.checks.findings import Finding
+    from fin_plugins.checks.runner import CheckOptions
 
 
 class _CheckError(click.ClickException):
@@ -73,53 +74,50 @@ def _report_problems(
     ignore: tuple[str, ...],
 ) -> bool:
     """Check, print the findings, and return whether there are any."""
-    from fin_plugins.checks.every import check
-    from fin_plugins.checks.find import find
-    from fin_plugins.checks.ignores import kept
-    from fin_plugins.checks.model import Options
-    from fin_plugins.checks.rules import rules
+    from fin_plugins.checks.findings import all_rules, apply_suppressions
+    from fin_plugins.checks.runner import CheckOptions, check_files, find_files
 
-    options = Options(tokenizer, context, long_share, not no_rows)
+    options = CheckOptions(tokenizer, context, long_share, not no_rows)
     ignored = {_rule_code(code) for code in ignore}
-    files, notes = find(paths)
-    checked = check(files, options)
+    files, notes = find_files(paths)
+    checked = check_files(files, options)
     notes += [*checked.notes, *checked.facts]
     for note in notes:
         click.echo(f"note: {note}", err=True)
     complete = _complete_rules(options, not checked.notes) - ignored
-    findings = sorted(kept(checked.findings, [file.name for file in files], rules(), complete))
+    findings = sorted(apply_suppressions(checked.findings, [file.name for file in files], all_rules(), complete))
     findings = [finding for finding in findings if finding.code not in ignored]
     _print_findings(findings, len(files), notes, form)
     return bool(findings)
 
 
-def _complete_rules(options: "Options", all_rows: bool) -> set[str]:
+def _complete_rules(options: "CheckOptions", all_rows: bool) -> set[str]:
     """Codes of the rules that have checked everything; only for these a suppression can be reported as unused."""
-    from fin_plugins.checks.rules import rules
+    from fin_plugins.checks.findings import all_rules
 
     without_tokenizer = "" if options.tokenizer else "T"
-    incomplete = without_tokenizer if options.look_at_rows and all_rows else "DPT"
-    return {code for code in rules() if code[0] not in incomplete}
+    incomplete = without_tokenizer if options.read_rows and all_rows else "DPT"
+    return {code for code in all_rules() if code[0] not in incomplete}
 
 
 def _print_findings(findings: "list[Finding]", files: int, notes: list[str], form: str) -> None:
-    from fin_plugins.checks.formats import as_github, as_json, as_text
+    from fin_plugins.checks.findings import format_github, format_json, format_text
 
     match form:
         case "json":
-            click.echo(as_json(findings, files, notes))
+            click.echo(format_json(findings, files, notes))
         case "github":
-            for line in as_github(findings):
+            for line in format_github(findings):
                 click.echo(line)
         case _:
-            for line in as_text(findings, files):
+            for line in format_text(findings, files):
                 click.echo(line)
 
 
 def _print_rules(code: str | None, as_json: bool) -> None:
-    from fin_plugins.checks.rules import rules
+    from fin_plugins.checks.findings import all_rules
 
-    chosen = [rules()[_rule_code(code)]] if code else list(rules().values())
+    chosen = [all_rules()[_rule_code(code)]] if code else list(all_rules().values())
     if as_json:
         click.echo(json.dumps([asdict(rule) for rule in chosen], ensure_ascii=False, indent=1))
         return
@@ -135,9 +133,9 @@ def _rule_code(code: str) -> str:
     Raises:
         FinError: no rule has this code.
     """
-    from fin_plugins.checks.rules import rules
+    from fin_plugins.checks.findings import all_rules
     from fin_plugins.common.validation import did_you_mean
 
-    if code.upper() not in rules():
-        raise FinError(f"{code}: no such rule{did_you_mean(code, rules())}; --list-rules lists them")
+    if code.upper() not in all_rules():
+        raise FinError(f"{code}: no such rule{did_you_mean(code, all_rules())}; --list-rules lists them")
     return code.upper()

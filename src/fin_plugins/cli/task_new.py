@@ -10,7 +10,7 @@ import click
 from fin_plugins.common.errors import FinError
 
 if TYPE_CHECKING:
-    from fin_plugins.authoring.asking import Asking
+    from fin_plugins.authoring.task_request import Prompter
 
 
 @click.command("new")
@@ -51,32 +51,41 @@ def command(name: str, data: tuple[str, ...], out: Path, as_json: bool, **flags:
       fin task new my_task --data rows.xlsx --sheet 2026 --alias 0=dovish --alias 1=hawkish --yes
       fin task new my_task --data hf:owner/name --text text --label label
     """  # noqa: D301 (Click's mark, not a regex)
-    from fin_plugins.authoring.asking import Asking, wishes
-    from fin_plugins.authoring.draft import task_yaml, twin_yaml
-    from fin_plugins.authoring.names import check_name, twin_of
-    from fin_plugins.authoring.plan import plan
-    from fin_plugins.authoring.report import as_json as in_json
-    from fin_plugins.authoring.report import as_text
-    from fin_plugins.authoring.source import read_source
-    from fin_plugins.authoring.write import write_files
+    from fin_plugins.authoring.labelled_data import read_source
+    from fin_plugins.authoring.task_files import (
+        check_name,
+        generative_name,
+        render_generative_variant,
+        render_task,
+        write_task_files,
+    )
+    from fin_plugins.authoring.task_plan import format_new_task, plan_task
+    from fin_plugins.authoring.task_plan import plan_to_dict as in_json
+    from fin_plugins.authoring.task_request import Prompter, build_request
 
-    asking = Asking(on=on_a_terminal() and not flags["yes"] and not flags["no_input"], guess=flags["yes"])
+    asking = Prompter(
+        is_interactive=on_a_terminal() and not flags["yes"] and not flags["no_input"], accept_guesses=flags["yes"]
+    )
     check_name(name)
-    files = [out / f"{name}.yaml", out / f"{twin_of(name)}.yaml"]
+    files = [out / f"{name}.yaml", out / f"{generative_name(name)}.yaml"]
     _confirm_overwrite(files, flags["force"], asking)
     source = read_source(data, out, flags["sheet"], flags["encoding"])
-    new_task = plan(wishes(name, source, flags, asking), source)
-    write_files(dict(zip(files, (task_yaml(new_task.draft), twin_yaml(new_task.draft)), strict=True)))
+    new_task = plan_task(build_request(name, source, flags, asking), source)
+    write_task_files(
+        dict(zip(files, (render_task(new_task.draft), render_generative_variant(new_task.draft)), strict=True))
+    )
     click.echo(
-        json.dumps(in_json(new_task, files), ensure_ascii=False, indent=1) if as_json else as_text(new_task, files)
+        json.dumps(in_json(new_task, files), ensure_ascii=False, indent=1)
+        if as_json
+        else format_new_task(new_task, files)
     )
 
 
-def _confirm_overwrite(files: list[Path], force: bool, asking: "Asking") -> None:
+def _confirm_overwrite(files: list[Path], force: bool, asking: "Prompter") -> None:
     existing = [str(file) for file in files if file.exists()]
     if not existing or force:
         return
-    if not asking.on:
+    if not asking.is_interactive:
         raise FinError(f"{', '.join(existing)}: exists already: --force to overwrite, or choose another name")
     click.confirm(f"Overwrite {', '.join(existing)}?", abort=True)
 

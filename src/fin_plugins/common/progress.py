@@ -3,9 +3,10 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Event, Thread
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -122,10 +123,12 @@ def heartbeat(activity: str, interval: float = 5.0) -> Iterator[None]:
         interval: seconds between two lines, and before the first.
     """
     finished, start = Event(), time.monotonic()
+    context = click.get_current_context(silent=True)  # click keeps one per thread
 
     def beat() -> None:
-        while not finished.wait(interval):
-            say(f"{activity}, {time.monotonic() - start:.0f} s")
+        with context.scope(cleanup=False) if context else nullcontext():
+            while not finished.wait(interval):
+                say(f"{activity}, {time.monotonic() - start:.0f} s")
 
     thread = Thread(target=beat, daemon=True)
     thread.start()

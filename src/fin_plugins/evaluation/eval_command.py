@@ -12,7 +12,7 @@ from typing import Any
 from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.compat.lm_eval import command_line
 from fin_plugins.scoring.adapters import BASE, Adapter, check_adapter_name, read_adapter, read_adapters
-from fin_plugins.tasks.harness import check_options, config_file, with_task_folder
+from fin_plugins.tasks.lm_eval_cli import add_task_folder, check_options, read_config_file
 
 FIN_MODELS = ("fin_vllm", "fin_hf")
 """lm-eval's names of our model classes."""
@@ -123,7 +123,7 @@ def requested_model(arguments: Sequence[str]) -> str | None:
             model = argument.removeprefix("-M")
     if model is not None:
         return model
-    configured = config_file(arguments).get("model")
+    configured = read_config_file(arguments).get("model")
     return str(configured) if configured else None
 
 
@@ -196,7 +196,7 @@ def _parse_lm_eval_arguments(arguments: list[str]) -> Any:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # lm-eval's own command line does this too
     setup_logging()
     with tempfile.TemporaryDirectory(prefix="fin-eval-") as temporary:
-        full_arguments = with_task_folder(arguments, Path(temporary))
+        full_arguments = add_task_folder(arguments, Path(temporary))
         check_options(full_arguments, [*_VALUE_FLAGS, *_SWITCHES])
         namespace = command_line.parse(full_arguments)
         from lm_eval.config.evaluate_config import EvaluatorConfig

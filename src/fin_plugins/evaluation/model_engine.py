@@ -61,7 +61,7 @@ def model_class(name: str) -> Any:
     """lm-eval's model class of this name; ours are found even with the start-up file switched off."""
     from lm_eval.api.registry import get_model
 
-    from fin_plugins.startup import register_models
+    from fin_plugins.lm_eval_hook import register_models
 
     register_models()
     return get_model(name)
@@ -76,10 +76,10 @@ def check_model(name: str) -> None:
     import lm_eval.models  # noqa: F401 (registers its own)
     from lm_eval.api.registry import model_registry
 
-    from fin_plugins.tasks.harness import did_you_mean
+    from fin_plugins.tasks.lm_eval_cli import suggestion
 
     known = {*FIN_MODELS, *model_registry.keys()}
     if name not in known:
         similar = difflib.get_close_matches(name, [*FIN_MODELS, *sorted(known - set(FIN_MODELS))], n=2)
-        hint = did_you_mean(similar)
+        hint = suggestion(similar)
         raise FinError(f"--model {name}: no such model class: {hint}available are {', '.join(sorted(known))}")

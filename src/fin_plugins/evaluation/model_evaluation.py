@@ -6,7 +6,7 @@ from typing import Any
 
 from fin_plugins.compat.lm_eval.logs import quiet_git
 from fin_plugins.evaluation.cached_lm import CachedLM, ServedModel
-from fin_plugins.tasks.harness import task_errors_in_one_line
+from fin_plugins.tasks.lm_eval_cli import one_line_task_errors
 
 MAIN_METRICS = ("weighted_f1", "acc_norm", "acc", "exact_match")
 """The comparison shows the first of these metrics that a task has, or else the task's first metric."""
@@ -24,7 +24,7 @@ class LoadedTasks:
         Raises:
             FinError: a task is unknown, or its rows cannot be read.
         """
-        with task_errors_in_one_line():
+        with one_line_task_errors():
             self._manager = settings.process_tasks(settings.metadata)
             self._loaded = self._manager.load(settings.tasks)
         self.by_name: dict[str, Any] = self._loaded["tasks"]

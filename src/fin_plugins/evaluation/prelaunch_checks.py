@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fin_plugins.common.console import say
 from fin_plugins.common.errors import FinError
 from fin_plugins.compat.lm_eval.models import encode_pair
-from fin_plugins.data.trained_rows import known_rows, row_hash
+from fin_plugins.data.text_hashes import read_trained_rows, row_hash
 from fin_plugins.evaluation.model_engine import model_class
 from fin_plugins.tasks.results import score_choice
 
@@ -168,7 +168,7 @@ def count_rows_trained_on(tasks: Mapping[str, Any], folders: Iterable[Path]) -> 
     Returns:
         (rows trained on, all test rows) by task, tasks without any left out; None if no folder has a record.
     """
-    trained = known_rows(*folders)
+    trained = read_trained_rows(*folders)
     if not trained:
         return None
     counts = {}

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.catalogue.find import Found, shipped, task_at
+from fin_plugins.catalogue.task_search import TaskEntry, bundled_tasks, load_task_entry
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.validation import Finding, did_you_mean
 from fin_plugins.common.yaml_file import dotted
 from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.experiment_config import Experiment, Model
-from fin_plugins.training.files.checks import check_names as check_training_names
-from fin_plugins.training.files.checks import our_tasks
+from fin_plugins.training.config_checks import check_names as check_training_names
+from fin_plugins.training.config_checks import our_tasks
 
 _RESERVED_ARGUMENTS = {"pretrained", "revision", "peft", "adapter_name"}
 """Engine arguments that the experiment sets."""
@@ -111,19 +111,19 @@ def _unique_lists(config: Experiment) -> Iterator[tuple[Key, Sequence[Any]]]:
         yield ("merges", name, "experts"), merge.experts
 
 
-def find_tasks(name: str) -> list[Found]:
+def find_tasks(name: str) -> list[TaskEntry]:
     """The bundled tasks, or the user's own task, that a name, group or path stands for; empty for lm-eval's tasks.
 
     Raises:
         FinError: a file is not a task, or cannot be read.
     """
     if name.endswith(_YAML):
-        return [task_at(Path(name))]
-    tasks = shipped().tasks
+        return [load_task_entry(Path(name))]
+    tasks = bundled_tasks().tasks
     return [tasks[name]] if name in tasks else [task for task in tasks.values() if name in task.groups]
 
 
-def readable_tasks(name: str) -> list[Found]:
+def readable_tasks(name: str) -> list[TaskEntry]:
     """As `find_tasks`; empty for a file that cannot be read."""
     try:
         return find_tasks(name)
@@ -169,7 +169,7 @@ def _check_task(name: str, with_generation: bool) -> Iterator[str]:
         yield from _check_generative_variant(name, tasks)
 
 
-def _check_generative_variant(name: str, tasks: list[Found]) -> Iterator[str]:
+def _check_generative_variant(name: str, tasks: list[TaskEntry]) -> Iterator[str]:
     path = Path(name)
     variant = path.with_stem(path.stem + _GENERATIVE)
     exists = variant.is_file() if name.endswith(_YAML) else name + _GENERATIVE in our_tasks()

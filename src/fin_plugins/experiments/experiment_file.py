@@ -13,9 +13,9 @@ from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.experiment_checks import check_names, check_tasks
 from fin_plugins.experiments.experiment_config import Experiment, Model, Training
 from fin_plugins.experiments.expert_checks import check_merges, check_trainings, read_training
-from fin_plugins.training.config import TrainConfig
-from fin_plugins.training.files.checks import check_names as check_training_names
-from fin_plugins.training.files.overrides import change, placed
+from fin_plugins.training.config_checks import check_names as check_training_names
+from fin_plugins.training.config_loading import apply_overrides, locate_problem
+from fin_plugins.training.train_config import TrainConfig
 
 _PLACEHOLDERS = {"models": {"demo": "demo"}, "tasks": {"seen": ["fin_fomc"]}}
 _SHORT_FOR = {"models": "model", "training": "file"}
@@ -83,7 +83,7 @@ def read_experiment(name_or_path: str, settings: Sequence[str] = ()) -> Experime
     file = read_yaml(source)
     _expand_short_forms(file.data)
     _make_absolute(file.data, source.parent, _EXPERIMENT_PATHS)
-    changes, problems = change(file.data, settings)
+    changes, problems = apply_overrides(file.data, settings)
     _expand_short_forms(file.data)
     _make_absolute(file.data, Path(), _EXPERIMENT_PATHS)
     problems += file.problems
@@ -92,7 +92,7 @@ def read_experiment(name_or_path: str, settings: Sequence[str] = ()) -> Experime
     for key, message in [*findings, *_semantic_findings(config, file.data, {key for key, _ in findings})]:
         # An unreadable value is None here; its problem has been reported already.
         if not any(f"{dotted(key)}.".startswith(f"{parent}.") for parent in unreadable):
-            problems.append(placed(key, message, file, changes))
+            problems.append(locate_problem(key, message, file, changes))
     if problems or config is None:
         raise Problems(problems)
     trainings = {name: _with_absolute_paths(training) for name, training in config.training.items()}

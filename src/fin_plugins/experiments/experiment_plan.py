@@ -15,10 +15,10 @@ from fin_plugins.experiments.model_context import ModelArtifact, ModelContext, m
 from fin_plugins.experiments.scoring_steps import ScoredModel, board_step, models_to_score, scoring_steps
 from fin_plugins.experiments.step_plan import Plan, Step, marker
 from fin_plugins.experiments.task_contents import TaskContents
-from fin_plugins.merging.recipes.fill import read_recipe
-from fin_plugins.merging.search.config import BEST, SearchConfig
-from fin_plugins.training.config import TaskShare, TrainConfig
-from fin_plugins.training.files.read import read_config
+from fin_plugins.merging.recipes.recipe_resolution import read_recipe
+from fin_plugins.merging.search.search_config import BEST, SearchConfig
+from fin_plugins.training.config_loading import read_config
+from fin_plugins.training.train_config import TaskShare, TrainConfig
 
 # Keys of a training file that cannot change the adapter, or that count by their content.
 _NOT_IN_KEY = {"output", "merge", "model", "tasks", "replay"}
@@ -40,21 +40,21 @@ def fetch_inputs(config: Experiment) -> None:
 
 
 def _fetch_rows(config: Experiment) -> None:
-    from fin_plugins.data.pipeline import build_if_needed, fetch_raw, needed
-    from fin_plugins.data.progress import overall, say_file
+    from fin_plugins.data.builders import build_if_needed
+    from fin_plugins.data.dataset_store import current_manifest
+    from fin_plugins.data.download import download_progress, fetch_raw, raw_files, say_file
     from fin_plugins.data.sources import find
-    from fin_plugins.data.store import current
 
     model = next(iter(config.models.values()))
     names = [*config.tasks.seen, *config.tasks.unseen]
     names += [share.task for training in config.training.values() for share in read_training(training, model).tasks]
     data_set_names = [task.fin.get("rows") for name in names for task in find_tasks(name)]
     data_sets = [find(name) for name in dict.fromkeys(data_set_names) if name]
-    missing = [data_set for data_set in data_sets if current(data_set) is None]
+    missing = [data_set for data_set in data_sets if current_manifest(data_set) is None]
     if not missing:
         return
     title = f"fetching {', '.join(data_set.task for data_set in missing)}"
-    with overall(sum(source.bytes for source in needed(missing)), title) as on_bytes:
+    with download_progress(sum(source.bytes for source in raw_files(missing)), title) as on_bytes:
         fetch_raw(missing, None, on_bytes, say_file)
     for data_set in missing:
         build_if_needed(data_set)

@@ -7,22 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.catalogue.find import shipped
+from fin_plugins.catalogue.task_search import bundled_tasks
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.validation import Finding, validate
 from fin_plugins.common.yaml_file import Problem, Problems
 from fin_plugins.common.yaml_nodes import Key
 from fin_plugins.experiments.experiment_checks import readable_tasks, task_names, trainings_of
 from fin_plugins.experiments.experiment_config import Experiment, Merge, Model, Training
-from fin_plugins.merging.model import Expert
-from fin_plugins.merging.recipes.expand import ANY_LAYERS, Models
-from fin_plugins.merging.recipes.fill import fill, read_recipe
-from fin_plugins.merging.recipes.settings import read_settings
-from fin_plugins.merging.search.config import SearchConfig
-from fin_plugins.merging.search.read import missing
-from fin_plugins.training.config import TrainConfig
-from fin_plugins.training.files.overrides import Override
-from fin_plugins.training.files.read import read_config
+from fin_plugins.merging.recipes.recipe_model import UNKNOWN_LAYERS, Expert, MergeModels
+from fin_plugins.merging.recipes.recipe_resolution import read_recipe, read_settings, resolve_recipe
+from fin_plugins.merging.search.search_config import SearchConfig, check_references
+from fin_plugins.training.config_loading import Override, read_config
+from fin_plugins.training.train_config import TrainConfig
 
 _SET_BY_EXPERIMENT = {"model": "`models`", "seed": "`seeds`", "output": "the experiment's own `output`"}
 """Keys of training files that the experiment sets, and where."""
@@ -171,10 +167,10 @@ def _findings_of_file(problems: Iterable[Problem], change_keys: Mapping[str, Key
             yield file_key, str(problem)
 
 
-def _placeholder_models(merge: Merge) -> Models:
+def _placeholder_models(merge: Merge) -> MergeModels:
     """Stand-ins for models that do not exist yet."""
     experts = tuple(Expert(name, Path(name), is_adapter=True) for name in merge.experts)
-    return Models(Path("base"), "base", ANY_LAYERS, "bfloat16", experts)
+    return MergeModels(Path("base"), "base", UNKNOWN_LAYERS, "bfloat16", experts)
 
 
 def _check_recipe(name: str, merge: Merge) -> Iterator[Finding]:
@@ -183,7 +179,7 @@ def _check_recipe(name: str, merge: Merge) -> Iterator[Finding]:
     change_keys |= _change_keys(merge.weights, ("merges", name, "weights"), "--weight")
     settings, problems = read_settings(as_settings(merge.set), as_settings(merge.weights), merge.experts)
     try:
-        fill(read_recipe(recipe), _placeholder_models(merge), settings, dtype=merge.dtype)
+        resolve_recipe(read_recipe(recipe), _placeholder_models(merge), settings, dtype=merge.dtype)
     except Problems as error:
         problems += [_named_after_recipe(problem, recipe) for problem in error.problems]
     except FinError as error:
@@ -207,20 +203,20 @@ def _check_search(
     data = {key: value for key, value in search.items() if key not in _SEARCH_KEYS_SET}
     data |= {"base": "demo", "experts": experts} | ({"recipe": merge.recipe} if merge.recipe else {})
     config, findings = validate(SearchConfig, data, data)
-    for finding_key, message in [*findings, *missing(data)]:
+    for finding_key, message in [*findings, *check_references(data)]:
         yield (*merge_key, "experts") if finding_key[0] == "experts" else (*merge_key, "search", *finding_key), message
     yield from _unseen_experts(merge_key, merge, tasks)
     try:
         if config is not None:
-            from fin_plugins.merging.search.method import read_method
+            from fin_plugins.merging.search.search_setup import read_linear_recipe
 
-            read_method(config, _placeholder_models(merge))
+            read_linear_recipe(config, _placeholder_models(merge))
     except FinError as error:
         yield (*merge_key, "recipe"), str(error).removeprefix("recipe: ")
 
 
 def _unseen_experts(merge_key: Key, merge: Merge, tasks: Mapping[str, list[str]]) -> Iterator[Finding]:
-    bundled = shipped().tasks
+    bundled = bundled_tasks().tasks
     for index, expert in enumerate(merge.experts):
         unseen = [task for task in tasks.get(expert, []) if task in bundled and bundled[task].fin.get("seen") is False]
         if unseen:

@@ -46,7 +46,7 @@ def machine_limits(cores: int | None, memory_gb: float | None, gpus: int | None)
     Raises:
         FinError: there are fewer GPUs than requested.
     """
-    from fin_plugins.training.report import machine
+    from fin_plugins.training import machine
 
     devices = list_gpus()
     if gpus is not None and gpus > len(devices):

@@ -58,7 +58,7 @@ class ModelSize:
 
 def model_size(model: str) -> ModelSize:
     """The size of a model in a folder, from the headers of its weight files; no weights are loaded."""
-    from fin_plugins.evaluation.base_match import header_shapes
+    from fin_plugins.evaluation.base_model import header_shapes
 
     files = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
     shapes = {name: shape for file in files for name, shape in header_shapes(file).items()}
@@ -151,7 +151,7 @@ def model_context(config: Experiment, tasks: TaskContents, name: str) -> ModelCo
 
 def _model_path(model: Model) -> str:
     from fin_plugins.demo import demo_model
-    from fin_plugins.evaluation.identity import base_folder
+    from fin_plugins.evaluation.cache_key import base_folder
 
     if model.model == "demo":
         return str(demo_model())

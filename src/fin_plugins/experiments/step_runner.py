@@ -125,7 +125,7 @@ def _size(path: Path) -> int:
 
 
 def _versions() -> dict[str, str]:
-    from fin_plugins.training.report.machine import versions
+    from fin_plugins.training.machine import versions
 
     installed = versions()
     for name in _ENGINES:

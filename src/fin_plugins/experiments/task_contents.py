@@ -246,40 +246,42 @@ def read_splits(definition: Mapping[str, Any], file: Path, data: DataMode) -> di
 
 def _bundled_splits(name: str, data: DataMode) -> dict[str, Split]:
     """Splits as built; before the data is fetched, by the pinned sources, so that planning needs no download."""
-    from fin_plugins.data.rows import sample_splits
+    from fin_plugins.data.dataset_rows import sample_splits
+    from fin_plugins.data.dataset_store import current_manifest, expected_fields
     from fin_plugins.data.sources import find
-    from fin_plugins.data.store import current, expected
 
     dataset = find(name)
     embedded = _hash_splits(sample_splits(dataset))
     if data == "sample":
         return embedded
     fewshot = {name: split for name, split in embedded.items() if name == "fewshot"}
-    manifest = current(dataset)
+    manifest = current_manifest(dataset)
     if manifest is None:
-        pinned = Split(digest(expected(dataset)), 0)
+        pinned = Split(digest(expected_fields(dataset)), 0)
         return {**fewshot, **dict.fromkeys(("train", "validation", "test"), pinned)}
     return {**fewshot, **{name: Split(content, manifest.rows[name]) for name, content in manifest.hashes.items()}}
 
 
 def _custom_splits(definition: Mapping[str, Any], file: Path) -> dict[str, Split]:
     from fin_plugins.common.validation import validate
-    from fin_plugins.tasks.fields import OWN_ROWS_PLACEHOLDERS, OwnRows
-    from fin_plugins.tasks.own_rows import read
+    from fin_plugins.tasks.custom_rows import read_custom_rows
+    from fin_plugins.tasks.task_config import CUSTOM_DATASET_PLACEHOLDERS, CustomDatasetConfig
 
     kwargs = definition.get("dataset_kwargs")
-    config, findings = validate(OwnRows, dict(kwargs) if isinstance(kwargs, dict) else {}, OWN_ROWS_PLACEHOLDERS)
+    config, findings = validate(
+        CustomDatasetConfig, dict(kwargs) if isinstance(kwargs, dict) else {}, CUSTOM_DATASET_PLACEHOLDERS
+    )
     if config is None:
         faults = "; ".join(f"{'.'.join(map(str, key))}: {message}" for key, message in findings)
         raise FinError(f"{file}: dataset_kwargs: {faults}")
     try:
-        return _hash_splits(read(config, file.parent).frames)
+        return _hash_splits(read_custom_rows(config, file.parent).frames)
     except FinError as error:
         raise FinError(f"{file}: {error}") from error
 
 
 def _hash_splits(frames: "Mapping[str, pd.DataFrame]") -> dict[str, Split]:
-    from fin_plugins.data.store import content_hash
+    from fin_plugins.data.dataset_store import content_hash
 
     return {name: Split(content_hash(frame), len(frame)) for name, frame in frames.items()}
 

@@ -15,10 +15,15 @@ import torch
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.compat.peft import pattern_value
-from fin_plugins.evaluation.base_layers import CONV1D, EMBEDDING, BaseLayers
-from fin_plugins.evaluation.servable import BY_TOKEN, CHANGES_THE_BASE, INITS_THAT_KEEP_THE_BASE, PEFT_ONLY
+from fin_plugins.evaluation.adapter_support import (
+    BASE_CHANGING_FEATURES,
+    BASE_PRESERVING_INITS,
+    PEFT_ONLY_FEATURES,
+    TOKEN_DEPENDENT_FEATURES,
+)
+from fin_plugins.evaluation.base_model import CONV1D, EMBEDDING, BaseLayers
 from fin_plugins.merging.low_rank import LowRankMatrix
-from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter, read_config
+from fin_plugins.scoring.adapters import CONFIG, WEIGHTS, read_adapter, read_adapter_config
 
 PREFIX = "base_model.model."
 """How PEFT's tensor names begin."""
@@ -35,9 +40,9 @@ MERGED_BY_PEFT = ("use_dora", "lora_bias", "modules_to_save", "trainable_token_i
 """Settings whose effect is more than two factors, and which PEFT can still merge into the base's weights."""
 # Settings under which the change of a weight is not the scaled product of the two factors alone.
 _UNSUPPORTED = {
-    **PEFT_ONLY,
-    **CHANGES_THE_BASE,
-    **BY_TOKEN,
+    **PEFT_ONLY_FEATURES,
+    **BASE_CHANGING_FEATURES,
+    **TOKEN_DEPENDENT_FEATURES,
     "target_parameters": "factors of bare parameters (target_parameters)",
 }
 
@@ -162,7 +167,7 @@ def read_adapter_factors(name: str, path: Path, layers: BaseLayers) -> AdapterFa
         FinError: it is not a LoRA adapter in safetensors, or two factors cannot represent its change of a weight.
     """
     adapter = read_adapter(name, path)
-    config = read_config(name, adapter.path)
+    config = read_adapter_config(name, adapter.path)
     _check_config(name, adapter.path, config)
     file = adapter.path / WEIGHTS
     handle = _open_weights(name, file)
@@ -181,12 +186,18 @@ def _check_config(name: str, folder: Path, config: Mapping[str, Any]) -> None:
     file = folder / CONFIG
     for setting, feature in _UNSUPPORTED.items():
         if config.get(setting):
-            remedy = USE_CHECKPOINT if setting in MERGED_BY_PEFT else _LEAVE_OUT if setting in BY_TOKEN else _USE_PEFT
+            remedy = (
+                USE_CHECKPOINT
+                if setting in MERGED_BY_PEFT
+                else _LEAVE_OUT
+                if setting in TOKEN_DEPENDENT_FEATURES
+                else _USE_PEFT
+            )
             raise _error(name, file, f"it has {feature}, which two factors cannot represent", remedy)
     if config.get("bias", "none") != "none":
         raise _error(name, file, f"bias={config['bias']!r} replaces the base's own biases")
     init = config.get("init_lora_weights", True)
-    if isinstance(init, str) and init.lower() not in INITS_THAT_KEEP_THE_BASE:
+    if isinstance(init, str) and init.lower() not in BASE_PRESERVING_INITS:
         remedy = "save it with PEFT's path_initial_model_for_weight_conversion, which makes it a plain LoRA"
         raise _error(name, file, f"init_lora_weights={init!r} changes the base's own weights", remedy)
 

@@ -8,7 +8,7 @@ import torch
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.compat import mergekit
-from fin_plugins.evaluation.base_layers import base_layers
+from fin_plugins.evaluation.base_model import base_layers
 from fin_plugins.merging.adapter_files import (
     USE_CHECKPOINT,
     AdapterFactors,
@@ -30,7 +30,7 @@ from fin_plugins.merging.merge_error import (
 from fin_plugins.merging.merge_plan import BASE, TensorStep, expert_coefficients, is_linear, plan_adapter_merge
 from fin_plugins.merging.recipes.recipe_model import ResolvedRecipe
 from fin_plugins.merging.tensor_loaders import UntiedLoader, delta_scale
-from fin_plugins.scoring.adapters import Adapter, engine_limits
+from fin_plugins.scoring.adapters import Adapter, vllm_lora_arguments
 
 # Methods that depend on the experts' changes alone if the base is their base: adding a matrix to all inputs adds it to
 # the result. They get the changes themselves, and the base's weights are not read.
@@ -66,7 +66,7 @@ class AdapterMerge:
     @property
     def engine_rank(self) -> int:
         """The `max_lora_rank` that vLLM needs; `fin eval` sets it by itself."""
-        return int(engine_limits([Adapter(self.folder.name, self.folder, self.rank, "", ())])["max_lora_rank"])
+        return int(vllm_lora_arguments([Adapter(self.folder.name, self.folder, self.rank, "", ())])["max_lora_rank"])
 
     @property
     def residual(self) -> float:

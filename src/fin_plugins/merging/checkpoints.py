@@ -10,7 +10,7 @@ from typing import Any
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.foreign_files import UnreadableFile, read_json
 from fin_plugins.common.hashing import digest, hash_files
-from fin_plugins.evaluation.base_layers import base_layers
+from fin_plugins.evaluation.base_model import base_layers
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}

@@ -9,8 +9,7 @@ from typing import Any
 
 from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.common.formatting import size
-from fin_plugins.evaluation.base_layers import base_layers
-from fin_plugins.evaluation.base_match import check_base, header_shapes
+from fin_plugins.evaluation.base_model import base_layers, check_base, header_shapes
 from fin_plugins.merging.adapter_files import PREFIX, read_adapter_factors
 from fin_plugins.merging.checkpoints import (
     DTYPE_BYTES,
@@ -87,8 +86,8 @@ def read_merge_inputs(base: str, experts: Sequence[str], *, any_base: bool = Fal
 
 
 def _base_folder(base: str) -> Path:
-    from fin_plugins.evaluation.identity import base_folder
-    from fin_plugins.training.model import model_path
+    from fin_plugins.evaluation.cache_key import base_folder
+    from fin_plugins.training.trained_model import model_path
 
     try:
         folder = base_folder({"pretrained": model_path(base)})

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.common.hashing import digest, hash_files, model_files
-from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
-from fin_plugins.data.trained_rows import known_rows, trained_rows_text
+from fin_plugins.data.text_hashes import TRAINED_ROWS_FILE as TRAINED_ROWS
+from fin_plugins.data.text_hashes import format_trained_rows, read_trained_rows
 from fin_plugins.merging.adapter_merge import AdapterMerge
 from fin_plugins.merging.checkpoint_merge import CheckpointMerge
 from fin_plugins.merging.recipes.recipe_model import Expert, ResolvedRecipe
-from fin_plugins.training.report.machine import command_line, commit, hardware, peak_memory, versions
+from fin_plugins.training.machine import command_line, commit, hardware, peak_memory, versions
 
 SCHEMA = 1
 
@@ -130,5 +130,7 @@ def write_trained_rows(recipe: ResolvedRecipe, folder: Path) -> None:
     The rows of an adapter's base stay recorded with the base.
     """
     is_checkpoint = (folder / "config.json").is_file()
-    if rows := known_rows(*(expert.path for expert in recipe.experts), *([recipe.base] if is_checkpoint else [])):
-        (folder / TRAINED_ROWS).write_text(trained_rows_text(rows), encoding="ascii")
+    if rows := read_trained_rows(
+        *(expert.path for expert in recipe.experts), *([recipe.base] if is_checkpoint else [])
+    ):
+        (folder / TRAINED_ROWS).write_text(format_trained_rows(rows), encoding="ascii")

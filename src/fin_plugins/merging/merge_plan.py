@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError, first_line
-from fin_plugins.evaluation.base_layers import BaseLayers
+from fin_plugins.evaluation.base_model import BaseLayers
 from fin_plugins.merging.recipes.recipe_model import ResolvedRecipe
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from fin_plugins.common.formatting import duration, size
-from fin_plugins.common.markdown import cell, code, line
+from fin_plugins.common.markdown import inline_code, single_line, table_cell
 from fin_plugins.common.model_card import FILE as CARD
 from fin_plugins.common.model_card import front_matter, hub_id, render_markdown
 from fin_plugins.merging.merge_error import lossless_options
@@ -84,9 +84,9 @@ def write_model_card(metadata: Mapping[str, Any], base_name: str, folder: Path) 
         _TEMPLATE,
         {"parameters": _format_parameters},
         merge=metadata,
-        names=[line(expert["name"]) for expert in metadata["experts"]],
-        base=code(base),
-        base_cell=cell(base),
+        names=[single_line(expert["name"]) for expert in metadata["experts"]],
+        base=inline_code(base),
+        base_cell=table_cell(base),
         front_matter=_front_matter(metadata, hub_name),
         recipe=front_matter(metadata["config"]),
         accuracy=_accuracy(metadata),

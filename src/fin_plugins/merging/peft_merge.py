@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins.common.errors import FinError, first_line
-from fin_plugins.evaluation.base_match import header_shapes
+from fin_plugins.evaluation.base_model import header_shapes
 from fin_plugins.merging.adapter_files import MERGED_BY_PEFT
 from fin_plugins.merging.checkpoints import architecture_differences, read_checkpoint
 from fin_plugins.merging.recipes.recipe_model import Expert
-from fin_plugins.scoring.adapters import WEIGHTS, read_config
+from fin_plugins.scoring.adapters import WEIGHTS, read_adapter_config
 
 SHARD_BYTES = 2 << 30
 """Maximum size of a file of weights."""
@@ -19,7 +19,7 @@ def needs_peft(expert: Expert) -> bool:
     """Whether the expert is an adapter whose change may be more than the product of two factors."""
     if not expert.is_adapter:
         return False
-    config = read_config(expert.name, expert.path)
+    config = read_adapter_config(expert.name, expert.path)
     init, bias = config.get("init_lora_weights", True), config.get("bias", "none")
     return isinstance(init, str) or bias != "none" or any(config.get(setting) for setting in MERGED_BY_PEFT)
 

@@ -11,7 +11,7 @@ from mergekit.options import MergeOptions
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.compat.mergekit import LazyTensorLoader, ShardedTensorIndex, loaders_in_place
-from fin_plugins.evaluation.base_layers import BaseLayers, base_layers
+from fin_plugins.evaluation.base_model import BaseLayers, base_layers
 from fin_plugins.merging.adapter_files import AdapterFactors, read_adapter_factors
 from fin_plugins.merging.checkpoints import read_checkpoint
 from fin_plugins.merging.peft_merge import adapter_to_checkpoint, needs_peft

@@ -21,8 +21,8 @@ from fin_plugins.common.errors import FinError
 from fin_plugins.common.hashing import digest
 from fin_plugins.compat import trl
 from fin_plugins.compat.transformers import attention_of
-from fin_plugins.scoring import attention_mask
-from fin_plugins.scoring.hf_check import TOLERANCE, exact_length
+from fin_plugins.scoring import tree_attention
+from fin_plugins.scoring.tree_equivalence import TOLERANCE, exact_length
 from fin_plugins.training import shared_prefix, trainer
 from fin_plugins.training.machine import versions
 from fin_plugins.training.train_config import TrainConfig
@@ -182,7 +182,7 @@ def _cache_file(base: Any, config: TrainConfig, longest: int) -> Path:
         "settings": config.model_dump(include={"batching", "loss", "method", "dtype", "lora"}, mode="json"),
         "rows": min(config.batch_size, 1 + _SHORT_EXAMPLES),
         "versions": versions(),
-        "code": [inspect.getsource(module) for module in (shared_prefix, trainer, attention_mask, trl)],
+        "code": [inspect.getsource(module) for module in (shared_prefix, trainer, tree_attention, trl)],
     }
     return Path(user_cache_dir("fin-plugins")) / "batching" / f"{digest(key)}.json"
 

@@ -190,20 +190,22 @@ def _check_task_file(file: Path, allow_unseen: bool, check_rows: bool) -> Iterat
 def _check_rows(name: str, path: Path, task: dict[str, Any], dataset: str) -> Iterator[str]:
     from pydantic import ValidationError
 
-    from fin_plugins.data import guard
-    from fin_plugins.data.rows import read_rows
-    from fin_plugins.tasks.fields import OwnRows
-    from fin_plugins.tasks.own_rows import read
+    from fin_plugins.data import split_guard
+    from fin_plugins.data.dataset_rows import read_rows
+    from fin_plugins.tasks.custom_rows import read_custom_rows
+    from fin_plugins.tasks.task_config import CustomDatasetConfig
 
     loader = task.get("custom_dataset")
     if not isinstance(loader, Function) or loader not in (_BUNDLED_LOADER, _CUSTOM_LOADER):
         return
     try:
-        with guard.test_rows_closed():
+        with split_guard.block_test_split():
             if loader == _BUNDLED_LOADER:
                 splits = read_rows(dataset).splits
             else:
-                splits = read(OwnRows.model_validate(task.get("dataset_kwargs") or {}), path.parent).frames
+                splits = read_custom_rows(
+                    CustomDatasetConfig.model_validate(task.get("dataset_kwargs") or {}), path.parent
+                ).frames
     except ValidationError:
         yield f"{name}: its dataset_kwargs are invalid: run `fin task check {path}`"
         return

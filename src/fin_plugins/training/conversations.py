@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fin_plugins.common.errors import FinError, first_line
-from fin_plugins.tasks.control_tokens import defuse
+from fin_plugins.tasks.documents import escape_control_tokens
 from fin_plugins.training.train_config import Replay
 
 log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def _message(role: Any, text: Any) -> dict[str, str]:
         raise ValueError(f"role {role!r} is none of system, user, assistant (or human, gpt)")
     if not _is_text(text):
         raise ValueError(f"a text of the {known_role} is missing, empty or not Unicode")
-    return {"role": known_role, "content": defuse(text)}
+    return {"role": known_role, "content": escape_control_tokens(text)}
 
 
 def _is_text(text: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fin_plugins import __version__
-from fin_plugins.evaluation.identity import device_of
+from fin_plugins.evaluation.cache_key import engine_device
 
 _LIBRARIES = ("lm-eval", "torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers")
 _GIB = 1 << 30
@@ -38,7 +38,7 @@ def hardware() -> dict[str, Any]:
 
     return {
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": device_of("fin_hf", "cpu")["name"],
+        "cpu": engine_device("fin_hf", "cpu")["name"],
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "memory_gib": memory_gib(),

@@ -19,7 +19,7 @@ from transformers import GenerationConfig
 from fin_plugins.common.atomic import write_file
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.progress import progress
-from fin_plugins.tasks.control_tokens import defuse
+from fin_plugins.tasks.documents import escape_control_tokens
 from fin_plugins.training.conversations import (
     Conversation,
     parse_conversation,
@@ -96,7 +96,7 @@ def answer_instructions(
     Raises:
         FinError: the model has no end-of-text token.
     """
-    texts = [defuse(prompt) for prompt in prompts]
+    texts = [escape_control_tokens(prompt) for prompt in prompts]
     encoded = [_encode_prompt(tokenizer, text) for text in texts]
     # Longest first, so that too little memory shows at once.
     order = sorted(range(len(texts)), key=lambda index: -len(encoded[index]))
@@ -210,5 +210,5 @@ def _conversation(tokenizer: Any, prompt: str, answer: list[int], stops: set[int
     text = tokenizer.decode(answer[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
     if end is None:
         text = text.rstrip("�")  # a truncated character of several tokens
-    messages = ({"role": "user", "content": prompt}, {"role": "assistant", "content": defuse(text)})
+    messages = ({"role": "user", "content": prompt}, {"role": "assistant", "content": escape_control_tokens(text)})
     return Conversation(messages, complete=end is not None)

@@ -12,8 +12,8 @@ from transformers import PrinterCallback, ProgressCallback, set_seed
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.model_card import FILE as CARD
-from fin_plugins.data.trained_rows import FILE as TRAINED_ROWS
-from fin_plugins.data.trained_rows import known_rows, trained_rows_text
+from fin_plugins.data.text_hashes import TRAINED_ROWS_FILE as TRAINED_ROWS
+from fin_plugins.data.text_hashes import format_trained_rows, read_trained_rows
 from fin_plugins.training.batching import build_checked_trainer
 from fin_plugins.training.resource_errors import checkpoints_bytes, explain_full_disk, explain_out_of_memory
 from fin_plugins.training.run_stats import (
@@ -94,8 +94,8 @@ def run_training(config: TrainConfig, name: str, path: str, data: TrainingData, 
         if trainer.is_world_process_zero():
             publish_adapter(saved, folder)
             row_hashes = {row_hash for example in examples for row_hash in example.row_hashes}
-            row_hashes |= known_rows(Path(path)) if config.method == "full" else frozenset()
-            write_text(folder / TRAINED_ROWS, trained_rows_text(row_hashes))
+            row_hashes |= read_trained_rows(Path(path)) if config.method == "full" else frozenset()
+            write_text(folder / TRAINED_ROWS, format_trained_rows(row_hashes))
             write_report(build_record(config, name, trainer, data, replay, total), folder)
             shutil.rmtree(checkpoints)
     trainer.accelerator.wait_for_everyone()

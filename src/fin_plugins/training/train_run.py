@@ -167,7 +167,7 @@ def _claim(folder: Path, identity: Mapping[str, Any], *, write: bool) -> None:
 
 
 def _merge(config: TrainConfig, path: str, folder: Path) -> Path:
-    from fin_plugins.data import trained_rows
+    from fin_plugins.data import text_hashes
     from fin_plugins.training.resource_errors import explain_full_disk
     from fin_plugins.training.train_record import write_text
     from fin_plugins.training.trained_model import checkpoint_bytes, merge_adapter
@@ -177,8 +177,8 @@ def _merge(config: TrainConfig, path: str, folder: Path) -> Path:
         _say(f"merging in float32 into {merged}")
         with explain_full_disk(folder, lambda: checkpoint_bytes(path)):
             merge_adapter(path, folder, merged, trust_remote_code=config.trust_remote_code)
-            rows = trained_rows.known_rows(folder, Path(path))
-            write_text(merged / trained_rows.FILE, trained_rows.trained_rows_text(rows))
+            rows = text_hashes.read_trained_rows(folder, Path(path))
+            write_text(merged / text_hashes.TRAINED_ROWS_FILE, text_hashes.format_trained_rows(rows))
     return merged
 
 

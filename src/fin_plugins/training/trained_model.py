@@ -9,9 +9,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from fin_plugins.common.atomic import unfinished_path
+from fin_plugins.common.atomic import apply_umask, unfinished_path
 from fin_plugins.common.errors import FinError, first_line
-from fin_plugins.common.permissions import apply_umask
 from fin_plugins.hardware import computes_bfloat16
 from fin_plugins.training.train_config import TrainConfig
 
@@ -30,7 +29,7 @@ def model_path(name: str) -> str:
     """
     if name != "demo":
         return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
-    from fin_plugins.demo.model import demo_model
+    from fin_plugins.demo import demo_model
 
     return str(demo_model())
 

@@ -12,7 +12,7 @@ from trl import SFTConfig, SFTTrainer
 
 from fin_plugins.common.errors import FinError
 from fin_plugins.compat.trl import forget_evaluation_metrics, fused_losses
-from fin_plugins.scoring.attention_mask import as_mask, mask_dtype
+from fin_plugins.scoring.tree_attention import as_mask, mask_dtype
 from fin_plugins.training.run_stats import RunStats
 from fin_plugins.training.train_config import ROUNDING_DIGITS, TrainConfig, warm_up_steps
 from fin_plugins.training.trained_model import compute_dtype, device

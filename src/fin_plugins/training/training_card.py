@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from fin_plugins.common.markdown import cell, code, figure, line, table, words
+from fin_plugins.common.markdown import escape, inline_code, number, single_line, table, table_cell
 from fin_plugins.common.model_card import front_matter, hub_id, render_markdown
 from fin_plugins.training.train_record import TaskData, TrainRecord
 from fin_plugins.training.training_plot import FILE as PLOT
@@ -100,9 +100,9 @@ def warnings(record: TrainRecord) -> list[str]:
         _task_warning(record, lambda task: task.origin == "sample", _SAMPLE),
         _task_warning(record, lambda task: task.seen is False, _UNSEEN),
         _LEAKS if record.keep_leaks else "",
-        _UNCHECKED.format(", ".join(map(code, record.leaks_unchecked))) if record.leaks_unchecked else "",
+        _UNCHECKED.format(", ".join(map(inline_code, record.leaks_unchecked))) if record.leaks_unchecked else "",
         _task_warning(record, lambda task: bool(_NON_COMMERCIAL.search(task.licence or "")), _LICENCE),
-        _NOT_FINITE if any(figure(point.loss) in ("–", "inf", "-inf") for point in record.loss_curve) else "",
+        _NOT_FINITE if any(number(point.loss) in ("–", "inf", "-inf") for point in record.loss_curve) else "",
     ]
     return [warning for warning in candidates if warning]
 
@@ -142,7 +142,7 @@ def _task_arguments(record: dict[str, Any]) -> list[str]:
 
 
 def _task_warning(record: TrainRecord, applies: Callable[[TaskData], bool], warning: str) -> str:
-    names = [code(task.task) for task in record.tasks if applies(task)]
+    names = [inline_code(task.task) for task in record.tasks if applies(task)]
     return warning.format(", ".join(names)) if names else ""
 
 
@@ -151,7 +151,7 @@ def _front_matter(record: TrainRecord) -> str:
     full = record.method == "full"
     # The licence depends on those of base and data, which no program can combine.
     metadata: dict[str, Any] = {
-        "model_name": line(record.name),
+        "model_name": single_line(record.name),
         "library_name": "transformers" if full else "peft",
         "license": "other",
     }
@@ -162,7 +162,7 @@ def _front_matter(record: TrainRecord) -> str:
 
 
 def _base_model(record: TrainRecord) -> str:
-    return _DEMO if record.config["model"] == "demo" else code(record.config["model"])
+    return _DEMO if record.config["model"] == "demo" else inline_code(record.config["model"])
 
 
 def _metric(record: TrainRecord) -> str:
@@ -170,7 +170,7 @@ def _metric(record: TrainRecord) -> str:
 
 
 def _two_columns(rows: list[tuple[str, str]]) -> str:
-    return table(["", ""], [(name, words(value)) for name, value in rows])
+    return table(["", ""], [(name, escape(value)) for name, value in rows])
 
 
 def _tasks_table(record: TrainRecord) -> str:
@@ -178,15 +178,15 @@ def _tasks_table(record: TrainRecord) -> str:
               "Dropped: too long", "Validation rows", "Train rows, sha256", "Licence of the data"]  # fmt: skip
     rows = [
         [
-            cell(task.task),
+            table_cell(task.task),
             f"{task.used:,}",
             f"{task.available:,}",
             f"{task.per_epoch:,}",
             str(task.leaks_dropped),
             str(task.too_long),
             str(task.validation),
-            cell((task.rows_hash.get("train") or "–")[:12]),
-            words(task.licence or "unknown"),
+            table_cell((task.rows_hash.get("train") or "–")[:12]),
+            escape(task.licence or "unknown"),
         ]
         for task in record.tasks
     ]
@@ -199,14 +199,14 @@ def _validation_table(record: TrainRecord) -> str:
     rows = [
         [
             str(point.step),
-            figure(point.epoch, 2),
-            figure(point.mean),
-            *(figure(point.tasks.get(task, {}).get(metric)) for task in tasks),
+            number(point.epoch, 2),
+            number(point.mean),
+            *(number(point.tasks.get(task, {}).get(metric)) for task in tasks),
             "**best, kept**" if point.step == record.best_step else "",
         ]
         for point in record.validation_curve
     ]
-    return table(["Step", "Epoch", "Mean", *map(cell, tasks), ""], rows, f"rrr{'r' * len(tasks)}l")
+    return table(["Step", "Epoch", "Mean", *map(table_cell, tasks), ""], rows, f"rrr{'r' * len(tasks)}l")
 
 
 def _training_rows(record: TrainRecord) -> list[tuple[str, str]]:
@@ -279,11 +279,11 @@ def _hardware(hardware: dict[str, Any]) -> str:
 
 
 def _card_command(record: TrainRecord, base: str) -> str:
-    name = adapter_name(line(Path(record.config["output"] or "").name or record.name))
+    name = adapter_name(single_line(Path(record.config["output"] or "").name or record.name))
     engine = "fin_hf" if record.method == "dora" else "fin_vllm"  # vLLM does not serve DoRA
     model = f"--model {engine} --model_args pretrained={_PATH if record.method == 'full' else base}"
     adapter = "" if record.method == "full" else f" --adapter {name}={_PATH}"
-    tasks = shlex.quote(",".join(line(task.task) for task in record.tasks))
+    tasks = shlex.quote(",".join(single_line(task.task) for task in record.tasks))
     template = "" if record.config["chat_template"] is False else " --apply_chat_template"
     return f"fin eval {model}{adapter} --tasks {tasks}{template}"
 

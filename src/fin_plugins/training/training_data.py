@@ -14,9 +14,9 @@ import numpy as np
 
 from fin_plugins.common.errors import FinError, first_line
 from fin_plugins.common.hashing import digest
-from fin_plugins.data import guard
-from fin_plugins.data.held_out import HeldOut, held_out
-from fin_plugins.evaluation.prompts import PromptLM
+from fin_plugins.data import split_guard
+from fin_plugins.data.text_hashes import HeldOutTexts, hash_held_out_texts
+from fin_plugins.evaluation.prompt_lm import PromptLM
 from fin_plugins.training.config_checks import unseen_message
 from fin_plugins.training.train_config import TaskShare, TrainConfig
 from fin_plugins.training.train_record import ReplayData, TaskData
@@ -104,8 +104,8 @@ def load_training_data(config: TrainConfig, path: str) -> TrainingData:
     """
     lm = _load_tokenizer(config, path)
     chat = _use_chat_template(config, lm)
-    test_rows = held_out()
-    with guard.test_rows_closed():
+    test_rows = hash_held_out_texts()
+    with split_guard.block_test_split():
         tasks_by_name = load_trainable_tasks(config)
         shares = {task.name: share for share in config.tasks for task in tasks_by_name[share.task]}
         tasks = [task for share in config.tasks for task in tasks_by_name[share.task]]
@@ -129,7 +129,7 @@ def load_trainable_tasks(config: TrainConfig) -> dict[str, list[TrainingTask]]:
     Raises:
         FinError: a task cannot be loaded or trained on, or is marked as unseen without `allow_unseen`.
     """
-    with guard.test_rows_closed():
+    with split_guard.block_test_split():
         tasks_by_name = load_tasks([share.task for share in config.tasks])
     unseen = [task.name for tasks in tasks_by_name.values() for task in tasks if task.seen is False]
     if unseen and not config.allow_unseen:
@@ -214,7 +214,7 @@ def subsample(items: Sequence[Item], count: int, seed: int, name: str) -> list[I
 class _TaskRows:
     """The train rows of one task, tokenized, with counts of the rows left out."""
 
-    def __init__(self, task: TrainingTask, test_rows: HeldOut, data: TrainingData, config: TrainConfig) -> None:
+    def __init__(self, task: TrainingTask, test_rows: HeldOutTexts, data: TrainingData, config: TrainConfig) -> None:
         self.task = task
         documents = task.documents("training")
         leaks = test_rows.leaks([task.text(document) for document in documents], task.dataset)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.data.trained_rows import row_hash
-from fin_plugins.scoring.encoding import encode_pairs
+from fin_plugins.data.text_hashes import row_hash
+from fin_plugins.scoring.documents import encode_pairs
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
-    from fin_plugins.evaluation.prompts import PromptLM
+    from fin_plugins.evaluation.prompt_lm import PromptLM
 
 IGNORED = -100
 """Label of a position that the loss ignores, as in PyTorch and TRL."""

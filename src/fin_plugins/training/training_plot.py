@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 from fin_plugins.common.svg import write_svg
 from fin_plugins.training.train_record import TrainRecord
 
@@ -41,7 +41,7 @@ def draw_training(record: TrainRecord) -> "Figure":
     if validated:
         _draw_validation(axes[1], record)
     axes[-1].set_xlabel("step")
-    title = line(record.name)
+    title = single_line(record.name)
     if len(title) > _TITLE_LENGTH:
         title = title[: _TITLE_LENGTH - 1] + "…"
     figure.suptitle(title, fontsize=10, parse_math=False)  # a dollar sign in a name would start a formula

@@ -9,7 +9,7 @@ from fin_plugins.common.errors import FinError
 from fin_plugins.common.locations import task_folder
 from fin_plugins.common.logs import silence_loggers
 from fin_plugins.compat.lm_eval.tasks import TaskIndex, read_task_file
-from fin_plugins.data import guard
+from fin_plugins.data import split_guard
 from fin_plugins.training.config_checks import no_label_message, no_rows_message
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def load_tasks(names: Sequence[str]) -> dict[str, list[TrainingTask]]:
         FinError: the caller has not blocked the test rows; a name is unknown; a task is not multiple choice, has no
             train rows or is named twice.
     """
-    if not guard.closed():
+    if not split_guard.is_blocked():
         raise FinError("test rows must be blocked while training tasks are loaded (guard.test_rows_closed)")
     index = _task_index(names)
     tasks_by_name = {name: [_without_test_rows(task) for task in _load(index, name)] for name in names}

@@ -83,7 +83,7 @@ def validator(metric: str, model: Any, data: "TrainingData") -> Validate:
     def validate_model() -> dict[str, float]:
         nonlocal lm
         if lm is None:
-            from fin_plugins.scoring.hf import FinHF
+            from fin_plugins.scoring.fin_hf import FinHF
 
             with silence_loggers("lm_eval.models.huggingface"):  # it warns that a loaded model does not use `device`
                 lm = FinHF(pretrained=model, tokenizer=data.lm.tokenizer, batch_size=_BATCH_SIZE)

@@ -9,7 +9,7 @@ import pytest
 
 from fin_plugins.board.reading.load_runs import load_runs
 from fin_plugins.common.errors import FinError
-from fin_plugins.tasks.parser import MISSING
+from fin_plugins.tasks.label_parser import MISSING
 from tests.board.reading.result_fixtures import OURS, STAMP, Run, columns, entry, messages, model
 
 

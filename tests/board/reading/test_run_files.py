@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from fin_plugins.board.reading.run_files import find_runs
 from fin_plugins.cli.main import fin
-from fin_plugins.evaluation.outputs import write_list
+from fin_plugins.evaluation.result_files import write_file_list
 from tests.board.reading.result_fixtures import STAMP, Run, model
 
 
@@ -103,7 +103,7 @@ LATER = "2031-05-06T07-08-09.123456"
 
 def write_manifest(run: Run, file: Path) -> Path:
     files = sorted(run.folder.iterdir(), key=lambda file_path: file_path.suffix == ".json")
-    write_list(file, "base", files)
+    write_file_list(file, "base", files)
     return file
 
 

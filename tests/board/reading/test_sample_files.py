@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fin_plugins.board.reading.json_utils import UnknownLabels, UnusableFile
 from fin_plugins.board.reading.sample_files import parse_outcome, unique_hashes
-from fin_plugins.tasks.parser import AMBIGUOUS, MISSING
+from fin_plugins.tasks.label_parser import AMBIGUOUS, MISSING
 from fin_plugins.tasks.results import score_choice, score_reply
 
 LABELS = ["complete", "rumour"]

@@ -56,8 +56,8 @@ def test_rank_text() -> None:
 
 
 def test_names_become_one_line_without_overrides() -> None:
-    assert markdown.line("a\u202eb\x00\n c\udcff") == "a b c"
-    assert markdown.line("מודל") == "מודל"
+    assert markdown.single_line("a\u202eb\x00\n c\udcff") == "a b c"
+    assert markdown.single_line("מודל") == "מודל"
     assert display_text.date(0) == "–" and display_text.date(1_760_000_000) == "2025-10-09 08:53 UTC"
 
 

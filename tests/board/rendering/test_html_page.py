@@ -20,7 +20,7 @@ from fin_plugins.board.rendering.display_text import METRIC_NAMES, interval, per
 from fin_plugins.board.rendering.html_page import answer_width, encode_answers, html_text, page_data
 from fin_plugins.board.rendering.layout import build_blocks
 from fin_plugins.board.rendering.write_board import DATA_FILES
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 from tests.board import boards
 
 
@@ -206,7 +206,7 @@ def test_names_and_texts_never_become_markup(hostile: Any, folders: dict[str, Pa
     assert not hostile.cssselect("img, b > b, bdi > *")
     assert not [name for element in hostile.iter() for name in element.attrib if name.startswith("on")]
     names = [text(name) for name in hostile.cssselect("#models h3")]
-    assert names == ["base", *map(line, boards.HOSTILE_NAMES)]
+    assert names == ["base", *map(single_line, boards.HOSTILE_NAMES)]
     source = (folders["hostile"] / "index.html").read_text(encoding="utf-8")
     assert "\u202e" not in source, "an override would turn round what stands beside it"
     assert source.count("</script") == 2

@@ -12,7 +12,7 @@ from fin_plugins.board.board_data import METRICS, Board, Contrast
 from fin_plugins.board.rendering.display_text import interval, p_value, percent
 from fin_plugins.board.rendering.html_page import encode_answers
 from fin_plugins.board.rendering.layout import build_blocks
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 from tests.board import boards
 
 FIRST = ".block >> nth=0"
@@ -210,7 +210,7 @@ def test_names_and_texts_stay_text(open_page: Any) -> None:
     page.wait_for_selector(".documents li")
     for number, name in enumerate(boards.HOSTILE_NAMES, start=1):
         page.select_option("#second", index=number)
-        assert page.locator("#pair-result caption").inner_text() == f"Weighted F1: {line(name)} minus base"
+        assert page.locator("#pair-result caption").inner_text() == f"Weighted F1: {single_line(name)} minus base"
     assert page.locator("img, iframe, object, b b").count() == 0
     assert page.locator("script").count() == 2, "the data and the page's own"
     assert page.title() == title

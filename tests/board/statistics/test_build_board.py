@@ -8,7 +8,7 @@ import pytest
 from fin_plugins.board.board_data import METRICS, RATES, Cell, Column, Estimate, LoadedRuns, Problem, PublishedResult
 from fin_plugins.board.statistics.build_board import build_board, build_cells
 from fin_plugins.stats.metrics import confusion, majority_floor, scores
-from fin_plugins.tasks.parser import AMBIGUOUS, MISSING
+from fin_plugins.tasks.label_parser import AMBIGUOUS, MISSING
 from tests.board.statistics.column_factories import column, draw, entry, reading, shuffled, with_entries
 
 SKILLS = {"base": 0.45, "multi": 0.7, "one": 0.6}

@@ -8,8 +8,7 @@ import pytest
 
 from fin_plugins.board.board_data import METRICS, Contrast
 from fin_plugins.board.statistics.model_comparisons import ALL_PAIRS, compare_models
-from fin_plugins.stats.mcnemar import detectable, exact, holm
-from fin_plugins.stats.paired import compare
+from fin_plugins.stats.paired_tests import compare, detectable_difference, holm_correction, mcnemar_exact
 from tests.board.statistics.column_factories import column, draw, shuffled, with_entries
 
 SKILLS = {"a": 0.4, "b": 0.55, "c": 0.5}
@@ -38,8 +37,8 @@ def test_contrast_agrees_with_stats() -> None:
             (first_correct & ~second_correct).sum(),
             (second_correct & ~first_correct).sum(),
         )
-        assert contrast.p == exact(contrast.only_first, contrast.only_second)
-        assert contrast.detectable == detectable(contrast.only_first + contrast.only_second, 200)
+        assert contrast.p == mcnemar_exact(contrast.only_first, contrast.only_second)
+        assert contrast.detectable == detectable_difference(contrast.only_first + contrast.only_second, 200)
         assert contrast.n == 200
 
 
@@ -48,7 +47,7 @@ def test_correction_is_over_all_columns() -> None:
     contrasts, tests = compare_models(columns, [])
     assert tests == 6
     assert [contrast.p_holm for contrast in contrasts] == pytest.approx(
-        holm([contrast.p for contrast in contrasts]).tolist()
+        holm_correction([contrast.p for contrast in contrasts]).tolist()
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from fin_plugins.board.board_data import Column, Estimate, Forgetting
 from fin_plugins.board.statistics.seen_unseen import measure_forgetting, split_columns
-from fin_plugins.stats.paired import compare
+from fin_plugins.stats.paired_tests import compare
 from tests.board.statistics.column_factories import column, draw, improved, with_entries
 
 BASE = {"base": 0.45, "multi": 0.7, "one": 0.6}

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fin_plugins.data import guard
+from fin_plugins.data import split_guard
 from fin_plugins.merging.search import stacked_adapters
 from fin_plugins.merging.search.search_config import SearchConfig
 from fin_plugins.merging.search.search_engines import HFSearchEngine, start_engine, top_token_divergence
 from fin_plugins.merging.search.search_setup import PreparedSearch, prepare_search
 from fin_plugins.merging.search.stacked_adapters import scratch_folder
-from fin_plugins.scoring.hf import FinHF
+from fin_plugins.scoring.fin_hf import FinHF
 from tests.merging.search.search_factories import SearchWorld
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,7 +28,7 @@ def config(world: SearchWorld) -> SearchConfig:
 
 @pytest.fixture(scope="module")
 def prepared(config: SearchConfig) -> PreparedSearch:
-    with guard.test_rows_closed():
+    with split_guard.block_test_split():
         return prepare_search(config)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.data import guard
-from fin_plugins.data.rows import read_rows
-from fin_plugins.data.store import read_split
+from fin_plugins.data import split_guard
+from fin_plugins.data.dataset_rows import read_rows
+from fin_plugins.data.dataset_store import read_split
 from fin_plugins.merging.search.study_report import SAMPLE_WARNING
-from fin_plugins.scoring.hf import FinHF
+from fin_plugins.scoring.fin_hf import FinHF
 from tests.merging.model_factories import make_adapter
 from tests.merging.search.search_factories import SearchWorld
 
@@ -30,7 +30,7 @@ class SentTexts:
             self.texts += [text for request in requests for text in request.args]
             self.visible_splits.append(set(read_rows("fin_fomc").splits))
             with pytest.raises(FinError, match="test rows"):
-                guard.check_open("fomc")
+                split_guard.assert_test_allowed("fomc")
             return score(lm, requests, **settings)
 
         def model_call(lm: FinHF, tokens: Any, **settings: Any) -> Any:
@@ -99,7 +99,7 @@ def test_built_test_rows_cannot_be_read_during_a_search(
     monkeypatch.setattr(FinHF, "loglikelihood", reads_the_test_split)
     result = search(tmp_path, bundled)
     assert result.exit_code == 1 and "test rows" in str(result.exception)
-    assert not guard.closed()
+    assert not split_guard.is_blocked()
 
 
 @pytest.mark.parametrize("task", ["fin_argument", "fin_deal", "fin_causal", "fin_causal_full"])

@@ -70,15 +70,15 @@ def mean_divergence(world: SearchWorld, adapter: Path) -> float:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from fin_plugins.training.mixture import draw
-    from fin_plugins.training.replay.own import read_instructions
+    from fin_plugins.training.conversations import read_instructions
+    from fin_plugins.training.training_data import subsample
 
     tokenizer = AutoTokenizer.from_pretrained(world.base)
     base = AutoModelForCausalLM.from_pretrained(world.base)
     other = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(world.base), adapter)
     divergences = []
     with torch.no_grad():
-        for text in draw(read_instructions(None), 3, 0, "unlabelled"):
+        for text in subsample(read_instructions(None), 3, 0, "unlabelled"):
             tokens = torch.tensor([tokenizer(text)["input_ids"]])
             p, q = (model(tokens).logits[0, -1].double().log_softmax(-1) for model in (base, other))
             divergences.append(float((p.exp() * (p - q)).sum()))

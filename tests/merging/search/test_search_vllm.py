@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fin_plugins.data import guard
+from fin_plugins.data import split_guard
 from fin_plugins.merging.search.search_config import SearchConfig
 from fin_plugins.merging.search.search_engines import SearchEngine, start_engine
 from fin_plugins.merging.search.search_setup import PreparedSearch, prepare_search
@@ -31,7 +31,7 @@ def config(world: SearchWorld, demo_model_path: Path, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="module")
 def prepared(config: SearchConfig) -> PreparedSearch:
-    with guard.test_rows_closed():
+    with split_guard.block_test_split():
         return prepare_search(config)
 
 

@@ -25,7 +25,7 @@ from fin_plugins.board.reading.result_files import TaskResult
 from fin_plugins.board.reading.sample_files import Answers
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.foreign_files import UnreadableFile, read_bytes
-from fin_plugins.tasks.parser import AMBIGUOUS, MISSING
+from fin_plugins.tasks.label_parser import AMBIGUOUS, MISSING
 
 _MAX_BYTES = 256 << 20  # more than two million answers
 _HEADER = ["hash", "gold", "answer"]

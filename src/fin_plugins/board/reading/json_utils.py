@@ -53,7 +53,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
         UnusableFile: it cannot be read, is invalid JSON (cut off, perhaps), or not an object.
     """
     try:
-        return require_object(read_json(file, MAX_RESULT_BYTES, mend_halves=True), "the file")
+        return require_object(read_json(file, MAX_RESULT_BYTES, replace_surrogates=True), "the file")
     except UnreadableFile as error:
         raise UnusableFile(
             f"{error.reason}; either its run was killed, or it is not a result file: evaluate again or remove it"
@@ -100,7 +100,7 @@ def _iter_lines(file: Path, line_limit: int, file_limit: int) -> Iterator[tuple[
 
 def _parse_line(line: bytes, number: int) -> dict[str, Any]:
     try:
-        value = parse_json(line, f"line {number}", mend_halves=True)
+        value = parse_json(line, f"line {number}", replace_surrogates=True)
     except UnreadableFile as error:
         is_cut = not line.endswith(b"\n")
         reason = "is cut off, perhaps by a killed run" if is_cut else f"cannot be used: {error.reason}"

@@ -26,10 +26,9 @@ from fin_plugins.board.reading.result_files import Run, TaskResult, date_problem
 from fin_plugins.board.reading.run_files import RunFiles, find_runs
 from fin_plugins.board.reading.sample_files import Answers, read_samples
 from fin_plugins.common.foreign_files import get_in
-from fin_plugins.data.trained_rows import known_rows, row_hash
-from fin_plugins.stats.margins import scores_from_margins
-from fin_plugins.stats.metrics import confusion
-from fin_plugins.tasks.parser import AMBIGUOUS, MISSING
+from fin_plugins.data.text_hashes import read_trained_rows, row_hash
+from fin_plugins.stats.metrics import confusion, scores_from_margins
+from fin_plugins.tasks.label_parser import AMBIGUOUS, MISSING
 
 PARALLEL_BYTES = 100_000_000
 """Size of all samples from which on several processes read them: one core needs as long as starting the processes."""
@@ -266,7 +265,7 @@ def _count_trained_rows(task: TaskResult, samples: Path | None) -> int:
 
 def _trained_row_hashes(folders: Sequence[Path]) -> frozenset[str]:
     try:
-        return known_rows(*(folder.expanduser() for folder in folders))
+        return read_trained_rows(*(folder.expanduser() for folder in folders))
     except (OSError, ValueError, RuntimeError):  # not the name of a folder
         return frozenset()
 

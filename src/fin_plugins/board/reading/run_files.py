@@ -104,7 +104,7 @@ def read_manifest(file: Path) -> list[Path] | None:
     if file.suffix != ".json":
         return None
     try:
-        content = read_json(file, MAX_RESULT_BYTES, mend_halves=True)
+        content = read_json(file, MAX_RESULT_BYTES, replace_surrogates=True)
     except UnreadableFile as error:
         raise UnusableFile(error.reason) from error
     if not (isinstance(content, dict) and content.keys() == {"model", "files"}):

@@ -27,7 +27,7 @@ from fin_plugins.board.reading.json_utils import (
 )
 from fin_plugins.board.reading.result_files import TaskResult
 from fin_plugins.common.foreign_files import get_in
-from fin_plugins.tasks.parser import AMBIGUOUS, parse_label
+from fin_plugins.tasks.label_parser import AMBIGUOUS, parse_label
 
 # For example "Today Date: 26 Jul 2024", from templates of the Llama 3 family.
 _DATE = re.compile(r"\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{4}\b")

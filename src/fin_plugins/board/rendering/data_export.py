@@ -9,7 +9,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from fin_plugins.board.board_data import Board, Cell, Column, Entry, Estimate, Group, Mean, Protocol, Rank
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 
 SCHEMA = 1
 FIELDS = (
@@ -174,5 +174,5 @@ def _number(value: float | None) -> str:
 def _safe(value: Any) -> str:
     if isinstance(value, _Number):
         return value
-    text = "" if value is None else line(str(value).lower() if isinstance(value, bool) else value)
+    text = "" if value is None else single_line(str(value).lower() if isinstance(value, bool) else value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from fin_plugins.board.board_data import MAIN_METRIC, Board, Estimate, Rank
 from fin_plugins.common.locations import task_folder
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 
 METRIC_NAMES = {"acc": "Accuracy", "weighted_f1": "Weighted F1", "macro_f1": "Macro F1", "mcc": "MCC"}
 RATE_NAMES = {"missing": "No label named", "ambiguous": "Several labels named"}
@@ -32,7 +32,7 @@ _MAX_TASKS_NAMED = 5
 
 def data_sentence(data: str, tasks: Sequence[str]) -> str:
     """Which rows the tasks of a block have: those of published data sets, or users' own."""
-    custom = [line(task) for task in dict.fromkeys(tasks) if task not in _published_tasks()]
+    custom = [single_line(task) for task in dict.fromkeys(tasks) if task not in _published_tasks()]
     if data != "real" or not custom:
         return DATA_SENTENCES.get(data, "")
     names = ", ".join(custom[:_MAX_TASKS_NAMED])

@@ -20,7 +20,7 @@ from fin_plugins.board.rendering.layout import (
     reader_contrasts,
     unmatched_published,
 )
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 from fin_plugins.common.model_card import render_markdown
 
 _TEMPLATE = Path(__file__).parent / "templates" / "board.md.jinja"
@@ -100,7 +100,7 @@ def latex_text(board: Board) -> str:
 
 def escape_latex(value: object) -> str:
     """The value as text that LaTeX prints unchanged; characters that its standard fonts lack become their code."""
-    text = line(value)
+    text = single_line(value)
     text = text if len(text) <= _MAX_NAME_LENGTH else text[: _MAX_NAME_LENGTH - 3] + "..."
     return "".join(_escape_part(part) for part in _LATEX_PARTS.findall(text))
 

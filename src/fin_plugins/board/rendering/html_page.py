@@ -30,7 +30,7 @@ from fin_plugins.board.rendering.layout import (
     model_order,
     unmatched_published,
 )
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 
 LARGE_MATRIX = 6  # labels from which on a confusion matrix is folded away and its headers are vertical
 _FOLDER = Path(__file__).parent
@@ -148,7 +148,7 @@ def page_data(board: Board, *, with_documents: bool = False) -> dict[str, Any]:
     return {
         "alphabet": _ALPHABET,
         "metrics": METRIC_NAMES,
-        "models": [line(model) for model in models],
+        "models": [single_line(model) for model in models],
         "columns": [_column_data(board, column, models, texts if with_documents else None) for column in board.columns],
         "contrasts": [_contrast_data(contrast, column_numbers, models) for contrast in board.contrasts],
         "texts": list(texts) if with_documents else None,
@@ -285,9 +285,9 @@ def _column_data(board: Board, column: Column, models: dict[str, int], texts: di
         for document, label in zip(documents.hashes, documents.gold.tolist(), strict=True)
     }
     data: dict[str, Any] = {
-        "title": line(column.title),
+        "title": single_line(column.title),
         "about": _about(column),
-        "labels": [line(label) for label in labels],
+        "labels": [single_line(label) for label in labels],
         "width": width,
         "gold": encode_answers([gold[document] for document in order], width),
         "answers": {
@@ -302,7 +302,7 @@ def _about(column: Column) -> str:
     conditions = column.conditions
     kind = "" if conditions.data == "real" else DATA_NAMES.get(conditions.data, conditions.data).lower()
     limit = f"limit {conditions.limit}" if conditions.limit is not None else ""
-    return ", ".join(filter(None, (PROTOCOL_NAMES[column.protocol], line(kind), line(limit))))
+    return ", ".join(filter(None, (PROTOCOL_NAMES[column.protocol], single_line(kind), single_line(limit))))
 
 
 def _answers_in_order(documents: Documents, order: Sequence[str]) -> list[int]:

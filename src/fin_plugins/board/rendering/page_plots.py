@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fin_plugins.board.board_data import Estimate, Forgetting
 from fin_plugins.board.rendering.layout import Table
-from fin_plugins.common.markdown import line
+from fin_plugins.common.markdown import single_line
 
 _BAR_MARGIN = 0.06  # of a scale's width, so that no mark is cut off
 _MIN_BAR_MARGIN = 0.02  # for a column whose figures are all equal
@@ -138,7 +138,7 @@ def plot_changes(changes: Sequence[Forgetting]) -> Plot | None:
     y = _axis([end for _, loss in pairs.values() for end in _finite_ends(loss)], HEIGHT - _BOTTOM, _TOP)
     front = _pareto_front([(0.0, 0.0), *((gain.value, loss.value) for gain, loss in pairs.values())])
     positions = {model: (x.position(gain.value), y.position(loss.value)) for model, (gain, loss) in pairs.items()}
-    labels = _place_labels({model: _cut(line(model)) for model in pairs}, positions)
+    labels = _place_labels({model: _cut(single_line(model)) for model in pairs}, positions)
     points = [
         PlotPoint(
             model,

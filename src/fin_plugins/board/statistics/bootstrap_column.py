@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fin_plugins.board.board_data import METRICS, Column, Documents, Entry, Estimate, Problem
-from fin_plugins.stats.intervals import percentile
-from fin_plugins.stats.joint import Joint, resample
+from fin_plugins.stats.intervals import percentile_interval
+from fin_plugins.stats.joint_bootstrap import JointScores, resample
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Replicates:
         index = METRICS.index(metric)
         if self.draws is None:
             return Estimate(float(self.values[index]), None, None)
-        low, high = percentile(self.draws[index])
+        low, high = percentile_interval(self.draws[index])
         return Estimate(float(self.values[index]), float(low), float(high))
 
     def estimates(self) -> dict[str, Estimate]:
@@ -76,7 +76,7 @@ class BootstrapColumn:
     models: tuple[str, ...]
     gold: NDArray[np.int64]
     answers: NDArray[np.int64]
-    joint: Joint
+    joint: JointScores
 
     @cached_property
     def indices(self) -> dict[str, int]:
@@ -158,7 +158,7 @@ def _seed_sequence(seed: int, hashes: Sequence[str]) -> list[int]:
 
 def _without_documents(column: Column, draws: int) -> BootstrapColumn:
     empty = np.empty((0, 0), dtype=np.int64)
-    joint = Joint(np.empty((0, len(METRICS))), np.empty((0, len(METRICS), draws), dtype=np.float32))
+    joint = JointScores(np.empty((0, len(METRICS))), np.empty((0, len(METRICS), draws), dtype=np.float32))
     return BootstrapColumn(column, (), empty.ravel(), empty, joint)
 
 

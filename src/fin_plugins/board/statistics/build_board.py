@@ -30,10 +30,10 @@ from fin_plugins.board.statistics.bootstrap_column import BootstrapColumn, boots
 from fin_plugins.board.statistics.group_means import GROUPS, average_groups, choose_columns, rank_models
 from fin_plugins.board.statistics.model_comparisons import compare_models
 from fin_plugins.board.statistics.seen_unseen import measure_forgetting, split_columns
-from fin_plugins.stats.intervals import percentile, wilson
-from fin_plugins.stats.joint import resample
+from fin_plugins.stats.intervals import percentile_interval, wilson_interval
+from fin_plugins.stats.joint_bootstrap import resample
 from fin_plugins.stats.metrics import confusion
-from fin_plugins.tasks.parser import AMBIGUOUS, MISSING
+from fin_plugins.tasks.label_parser import AMBIGUOUS, MISSING
 
 _RATE_CODES = dict(zip(RATES, (MISSING, AMBIGUOUS), strict=True))
 _MANY_MISSING = 0.05
@@ -101,7 +101,7 @@ def build_board(
 
 def build_cells(part: BootstrapColumn) -> dict[tuple[str, str], Cell]:
     """The cells of a column, by its key and model."""
-    low, high = percentile(part.joint.replicates)
+    low, high = percentile_interval(part.joint.replicates)
     floors = _floors(part)
     cells = {}
     for entry in part.column.entries:
@@ -144,7 +144,7 @@ def _cell_without_documents(entry: Entry) -> Cell:
 
 def _rate(count: int, documents: int) -> Estimate:
     """A rate with Wilson's interval. The bootstrap interval of a zero rate would have no width."""
-    return Estimate(count / documents, *wilson(count, documents))
+    return Estimate(count / documents, *wilson_interval(count, documents))
 
 
 def _has_many_missing(figures: dict[str, Estimate]) -> bool:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from fin_plugins.board.board_data import MAIN_METRIC, METRICS, Contrast, Estimate
 from fin_plugins.board.statistics.bootstrap_column import BootstrapColumn
-from fin_plugins.stats.intervals import percentile
-from fin_plugins.stats.mcnemar import detectable, exact, holm
+from fin_plugins.stats.intervals import percentile_interval
+from fin_plugins.stats.paired_tests import detectable_difference, holm_correction, mcnemar_exact
 
 ALL_PAIRS = 20
 """A column of up to this many models lists all its pairs, 190 at most."""
@@ -44,7 +44,7 @@ def compare_models(columns: Sequence[BootstrapColumn], named: Collection[str]) -
     """
     pairs = [_all_pairs(part) for part in columns]
     p = np.concatenate([column_pairs.p for column_pairs in pairs]) if pairs else np.empty(0)
-    corrected = np.split(holm(p), np.cumsum([len(column_pairs.p) for column_pairs in pairs])[:-1])
+    corrected = np.split(holm_correction(p), np.cumsum([len(column_pairs.p) for column_pairs in pairs])[:-1])
     contrasts = [
         contrast
         for column_pairs, p_holm in zip(pairs, corrected, strict=False)
@@ -59,7 +59,7 @@ def _all_pairs(part: BootstrapColumn) -> _Pairs:
     first, second = np.triu_indices(len(correct), 1)
     totals = np.diagonal(both)
     only_first, only_second = totals[first] - both[first, second], totals[second] - both[first, second]
-    return _Pairs(part, first, second, only_first, only_second, exact(only_first, only_second))
+    return _Pairs(part, first, second, only_first, only_second, mcnemar_exact(only_first, only_second))
 
 
 def _listed_contrasts(pairs: _Pairs, p_holm: NDArray[np.float64], named: Collection[str]) -> Iterator[Contrast]:
@@ -83,10 +83,10 @@ def _is_listed(pairs: _Pairs, named: Collection[str]) -> NDArray[np.bool_]:
 def _contrasts(pairs: _Pairs, p_holm: NDArray[np.float64], listed: NDArray[np.int64]) -> Iterator[Contrast]:
     first, second = pairs.first[listed], pairs.second[listed]
     joint, models = pairs.part.joint, pairs.part.models
-    low, high = percentile(joint.replicates[second] - joint.replicates[first])
+    low, high = percentile_interval(joint.replicates[second] - joint.replicates[first])
     ends = np.stack([joint.observed[second] - joint.observed[first], low, high], axis=-1).tolist()
     documents = len(pairs.part.gold)
-    smallest = detectable((pairs.only_first + pairs.only_second)[listed], documents)
+    smallest = detectable_difference((pairs.only_first + pairs.only_second)[listed], documents)
     for number, (pair, estimates) in enumerate(zip(listed, ends, strict=True)):
         yield Contrast(
             column=pairs.part.column.key,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fin_plugins.board.board_data import MAIN_METRIC, METRICS, Estimate, Forgetting, Problem, Protocol
 from fin_plugins.board.statistics.bootstrap_column import BootstrapColumn, Replicates, average
 from fin_plugins.board.statistics.group_means import representative
-from fin_plugins.stats.intervals import ratio
+from fin_plugins.stats.intervals import fieller_interval
 
 _FALLBACK_METRIC = "acc"
 
@@ -127,7 +127,7 @@ def _share_of_gain(gain: Replicates | None, yardstick: Replicates | None, metric
     if gain is None or yardstick is None or gain.draws is None or yardstick.draws is None:
         return None
     numerator, denominator = float(gain.values[metric]), float(yardstick.values[metric])
-    ends = ratio(numerator, denominator, gain.draws[metric], yardstick.draws[metric])
+    ends = fieller_interval(numerator, denominator, gain.draws[metric], yardstick.draws[metric])
     return None if ends is None else Estimate(numerator / denominator, *ends)
 
 

@@ -7,7 +7,7 @@
 - `prompts`, `models`, `hf`, `vllm`: tokenisation, and the private methods of its model classes.
 - `logs`: log messages of no use to users of `fin eval`, and its call of git.
 
-The start-up hook, `fin_plugins/startup.py`, also patches `TaskIndex.build`. It must run before lm-eval is imported and
+`fin_plugins/lm_eval_hook.py` also patches `TaskIndex.build`. It must run before lm-eval is imported and
 is therefore separate.
 
 Known incompatibility: lm-eval 0.5. Its development version of May 2026 (0.5.0.dev1) finds our tasks but refuses

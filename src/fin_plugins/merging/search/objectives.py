@@ -11,8 +11,8 @@ from fin_plugins.merging.search.search_engines import Coefficients, SearchEngine
 from fin_plugins.merging.search.search_rows import SearchRows
 from fin_plugins.merging.search.search_setup import LinearRecipe
 from fin_plugins.merging.search.study import Candidate, Estimate
-from fin_plugins.stats.intervals import percentile
-from fin_plugins.stats.joint import resample
+from fin_plugins.stats.intervals import percentile_interval
+from fin_plugins.stats.joint_bootstrap import resample
 
 _METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")  # in the order of stats.joint
 _REPLICATES = 10_000
@@ -84,7 +84,7 @@ class Objectives:
     def _replicate(self, task: str, answers: Sequence[Answers]) -> list[Replicated]:
         """The metric of each model on the rows, and on the same resamples of them."""
         rows = self._rows.tasks[task]
-        joint = resample(rows.gold, answers, rows.labels, draws=_REPLICATES, seed=crc32(task.encode("utf-8")))
+        joint = resample(rows.gold, answers, rows.label_count, draws=_REPLICATES, seed=crc32(task.encode("utf-8")))
         values = zip(joint.observed[:, self._metric], joint.replicates[:, self._metric], strict=True)
         return [(float(score), replicates.astype(np.float64)) for score, replicates in values]
 
@@ -101,7 +101,7 @@ def _mean_of_prompts(values: Sequence[float]) -> Replicated:
 
 
 def _estimate(replicated: Replicated) -> Estimate:
-    low, high = percentile(replicated[1])
+    low, high = percentile_interval(replicated[1])
     return Estimate(value=_round(replicated[0]), low=_round(float(low)), high=_round(float(high)))
 
 

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from fin_plugins.common.bundled import MERGE_SEARCHES, config_name, is_file, is_folder
 from fin_plugins.common.validation import Finding, Number, Positive, StrictModel, Text, did_you_mean, rule, validate
 from fin_plugins.common.yaml_file import Problems, read_yaml
-from fin_plugins.training.files import overrides
-from fin_plugins.training.files.checks import our_tasks
+from fin_plugins.training import config_loading
+from fin_plugins.training.config_checks import our_tasks
 
 BEST = "best"
 """Folder of the best merge, within that of the study."""
@@ -180,11 +180,11 @@ def read_search(name_or_path: str, settings: Sequence[str] = ()) -> SearchFile:
     """
     source = MERGE_SEARCHES.find(name_or_path)
     file = read_yaml(source)
-    changes, problems = overrides.change(file.data, settings)
+    changes, problems = config_loading.apply_overrides(file.data, settings)
     problems += file.problems
     config, findings = validate(SearchConfig, file.data, _PLACEHOLDERS)
     findings = [*findings, *check_references(file.data)]
-    problems += [overrides.placed(key, message, file, changes) for key, message in findings]
+    problems += [config_loading.locate_problem(key, message, file, changes) for key, message in findings]
     if problems or config is None:
         raise Problems(problems)
     return SearchFile(config, config_name(source))

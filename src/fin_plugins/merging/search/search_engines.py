@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from fin_plugins.common.logs import silence_loggers
-from fin_plugins.evaluation.engine import model_class
+from fin_plugins.evaluation.model_engine import model_class
 from fin_plugins.merging.search.search_config import SearchConfig
 from fin_plugins.merging.search.stacked_adapters import StackedAdapters
-from fin_plugins.scoring.adapters import Adapter, engine_limits
-from fin_plugins.training.model import device
-from fin_plugins.training.validation import ValidationRows, likeliest
+from fin_plugins.scoring.adapters import Adapter, vllm_lora_arguments
+from fin_plugins.training.trained_model import device
+from fin_plugins.training.validation_scores import ValidationRows, likeliest_labels
 
 _MAX_LOGPROBS = 20  # tokens whose log-probabilities vLLM returns by default
 
@@ -50,7 +50,7 @@ class SearchEngine(ABC):
 
     def answers(self, rows: ValidationRows) -> list[int]:
         """The most likely label of each row, the first of equals."""
-        return likeliest(self.lm, rows.requests)
+        return likeliest_labels(self.lm, rows.requests)
 
     def stop(self) -> None:
         """Shut the engine down if it supports that."""
@@ -151,7 +151,7 @@ def start_engine(config: SearchConfig, adapters: StackedAdapters, scratch: Path)
     full_sum = adapters.write(scratch / "sum", dict.fromkeys(adapters.experts, 1.0))
     assert full_sum is not None
     try:
-        limits = engine_limits([full_sum]) if config.model == "fin_vllm" else {}
+        limits = vllm_lora_arguments([full_sum]) if config.model == "fin_vllm" else {}
         arguments = {**limits, **config.model_args, "pretrained": str(adapters.base)}
         batch = {"batch_size": config.batch_size, "device": config.device or device()}
         with silence_loggers("lm_eval.models.huggingface"):  # it warns that a loaded model ignores `device`

@@ -10,14 +10,14 @@ from fin_plugins.common.errors import FinError
 from fin_plugins.common.hashing import digest
 from fin_plugins.common.locations import task_folder
 from fin_plugins.compat.lm_eval.tasks import TaskIndex, read_task_file
-from fin_plugins.data import guard
-from fin_plugins.evaluation.prompts import PromptLM
+from fin_plugins.data import split_guard
+from fin_plugins.evaluation.prompt_lm import PromptLM
 from fin_plugins.merging.search.search_config import SearchConfig
-from fin_plugins.tasks.control_tokens import defuse
-from fin_plugins.training.mixture import draw
-from fin_plugins.training.replay.own import read_instructions
-from fin_plugins.training.tasks import TrainingTask, load_tasks
-from fin_plugins.training.validation import ValidationRows
+from fin_plugins.tasks.documents import escape_control_tokens
+from fin_plugins.training.conversations import read_instructions
+from fin_plugins.training.training_data import subsample
+from fin_plugins.training.training_tasks import TrainingTask, load_tasks
+from fin_plugins.training.validation_scores import ValidationRows
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_search_rows(config: SearchConfig, base: Path) -> SearchRows:
         FinError: test rows are not blocked (a mistake of the caller); a task is unknown, unseen, or has no validation
             rows apart from its test rows.
     """
-    if not guard.closed():
+    if not split_guard.is_blocked():
         raise FinError("weights must be searched while test rows are blocked (guard.test_rows_closed)")
     lm = PromptLM(config.model, {"pretrained": str(base), **config.model_args})
     chat = _use_chat_template(config, lm)
@@ -143,13 +143,13 @@ def _draw_validation_rows(task: TrainingTask, config: SearchConfig, lm: PromptLM
     if not gold:
         raise FinError(f"tasks: {task.name} has no validation rows to compare merges by")
     rows = list(zip(task.requests("validation", lm, chat), gold, strict=True))
-    chosen = draw(rows, min(len(rows), config.rows), config.seed, f"{task.name} validation")
+    chosen = subsample(rows, min(len(rows), config.rows), config.seed, f"{task.name} validation")
     return ValidationRows([requests for requests, _ in chosen], [label for _, label in chosen])
 
 
 def _draw_prompts(config: SearchConfig, lm: PromptLM, chat: bool) -> Iterator[tuple[int, ...]]:
-    texts = [defuse(text) for text in read_instructions(config.unlabelled.instructions)]
-    for text in draw(texts, min(len(texts), config.unlabelled.rows), config.seed, "unlabelled"):
+    texts = [escape_control_tokens(text) for text in read_instructions(config.unlabelled.instructions)]
+    for text in subsample(texts, min(len(texts), config.unlabelled.rows), config.seed, "unlabelled"):
         rendered = lm.apply_chat_template([{"role": "user", "content": text}]) if chat else text
         yield tuple(lm.tok_encode(rendered)[-(lm.positions or 0) + 1 :])
 

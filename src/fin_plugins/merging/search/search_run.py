@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fin_plugins.common.errors import FinError
-from fin_plugins.data import guard
+from fin_plugins.data import split_guard
 from fin_plugins.merging.merge_run import MergeRequest, clear_unfinished_merges, run_merge
 from fin_plugins.merging.search.objectives import Objectives
 from fin_plugins.merging.search.samplers import Proposals, Weights, propose_weights
@@ -90,7 +90,7 @@ def run_search(search_file: SearchFile, *, fresh: bool = False, display: Progres
     """
     config, folder = search_file.config, search_file.output
     clear_unfinished_merges(folder)
-    with guard.test_rows_closed():
+    with split_guard.block_test_split():
         prepared = prepare_search(config)
         with open_study(folder, prepared.header, fresh=fresh) as study:
             seconds = _score_candidates(config, prepared, study, display)
@@ -108,7 +108,7 @@ def estimate_search(search_file: SearchFile) -> SearchEstimate:
         FinError: as for `run_search`.
     """
     config = search_file.config
-    with guard.test_rows_closed():
+    with split_guard.block_test_split():
         prepared = prepare_search(config)
         with _running_objectives(config, prepared) as objectives:
             start = time.monotonic()

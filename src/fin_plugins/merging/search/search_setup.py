@@ -132,11 +132,11 @@ def prepare_search(config: SearchConfig) -> PreparedSearch:
 
 
 def _study_header(config: SearchConfig, recipe: LinearRecipe, rows: SearchRows) -> dict[str, Any]:
-    from fin_plugins.evaluation.identity import device_of, ingredients
+    from fin_plugins.evaluation.cache_key import engine_device, key_inputs
 
     arguments = {**config.model_args, "pretrained": str(recipe.models.base)}
     batch = {"batch_size": config.batch_size}
-    engine = ingredients(config.model, arguments, None, batch, device_of(config.model, config.device))
+    engine = key_inputs(config.model, arguments, None, batch, engine_device(config.model, config.device))
     return {
         "config": config.model_dump(mode="json", exclude=dict(_NOT_IN_HEADER)),
         "recipe": digest(recipe.recipe.file.data),

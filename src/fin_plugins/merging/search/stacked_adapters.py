@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from fin_plugins.common.atomic import exclusive_path, remove_scratch_folders
-from fin_plugins.evaluation.base_layers import base_layers
+from fin_plugins.evaluation.base_model import base_layers
 from fin_plugins.merging.adapter_files import AdapterFactors, read_adapter_factors, target_modules, write_adapter
 from fin_plugins.merging.low_rank import LowRankMatrix
 from fin_plugins.merging.recipes.recipe_model import MergeModels

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fin_plugins.common.atomic import write_file
 from fin_plugins.common.errors import FinError
-from fin_plugins.common.markdown import cell, line, table, words
+from fin_plugins.common.markdown import escape, single_line, table, table_cell
 from fin_plugins.common.svg import write_svg
 from fin_plugins.merging.search.search_config import Floor, SearchConfig
 from fin_plugins.merging.search.study import (
@@ -47,12 +47,12 @@ def write_study_table(folder: Path, name: str, config: SearchConfig, study: Stud
 
 def _paragraphs(name: str, config: SearchConfig, study: Study, sample: bool) -> Iterator[str]:
     base, floor = study.base or {}, config.floor
-    yield f"# Search {words(name)}"
+    yield f"# Search {escape(name)}"
     if sample:
         yield f"**{SAMPLE_WARNING}**"
     yield (
         f"{len(study.candidates)} candidates by `{config.sampler}`, scored on validation rows only (at most "
-        f"{config.rows} per task): mean {words(config.metric)} over {', '.join(cell(task) for task in base)}. The base "
+        f"{config.rows} per task): mean {escape(config.metric)} over {', '.join(table_cell(task) for task in base)}. The base "
         f"alone: {sum(base.values()) / max(1, len(base)):.3f}."
     )
     outcome = format_outcome(floor, study)
@@ -67,7 +67,7 @@ def _paragraphs(name: str, config: SearchConfig, study: Study, sample: bool) -> 
         "believe it."
     )
     experts = list(config.experts)
-    header = ["#", *(cell(expert) for expert in experts), "seen", "left out", "without", "divergence", "floor"]
+    header = ["#", *(table_cell(expert) for expert in experts), "seen", "left out", "without", "divergence", "floor"]
     ordered = sorted(study.candidates, key=lambda it: (constraint_violation(it, floor) > 0, -it.seen.value))
     yield table(header, [_table_row(it, experts, floor) for it in ordered], "r" * len(header))
 
@@ -78,7 +78,7 @@ def _table_row(candidate: Candidate, experts: list[str], floor: Floor) -> list[s
         *(f"{candidate.weights[expert]:g}" for expert in experts),
         _format_estimate(candidate.seen),
         _format_estimate(candidate.leave_out, "+"),
-        cell(candidate.worst),
+        table_cell(candidate.worst),
         _format_estimate(candidate.divergence),
         "kept" if constraint_violation(candidate, floor) == 0 else "broken",
     ]
@@ -102,7 +102,7 @@ def format_outcome(floor: Floor, study: Study) -> str:
 
 
 def _format_weights(candidate: Candidate) -> str:
-    return ", ".join(f"{line(name)} {weight:g}" for name, weight in candidate.weights.items())
+    return ", ".join(f"{single_line(name)} {weight:g}" for name, weight in candidate.weights.items())
 
 
 def write_pareto_plot(folder: Path, name: str, config: SearchConfig, study: Study) -> None:
@@ -136,7 +136,7 @@ def _draw_plot(name: str, config: SearchConfig, study: Study) -> "Figure":
     axes.set_xlabel(f"seen score: mean {config.metric} on validation rows", parse_math=False)
     axes.set_ylabel("worst change without one expert, on its tasks")
     axes.legend(loc="best")
-    figure.suptitle(line(name)[:80], fontsize=10, parse_math=False)
+    figure.suptitle(single_line(name)[:80], fontsize=10, parse_math=False)
     return figure
 
 
