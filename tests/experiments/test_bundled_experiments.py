@@ -62,7 +62,7 @@ def test_the_demo_needs_no_data() -> None:
 
 
 def test_the_file_in_the_readme_is_valid(tmp_path: Path) -> None:
-    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guides" / "experiments.md").read_text(encoding="utf-8")
     file = tmp_path / "my.yaml"
     file.write_text(text.split("```yaml\n")[1].split("```")[0])
     assert set(read_experiment(str(file)).config.merges) == {"average", "ties", "searched"}

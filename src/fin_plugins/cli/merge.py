@@ -90,7 +90,7 @@ def _merge(
     if print_recipe or out is None:
         from fin_plugins.merging.merge_report import format_recipe
 
-        click.echo(format_recipe(prepare_merge(request).filled, as_json=as_json), nl=False)
+        click.echo(format_recipe(prepare_merge(request).recipe, as_json=as_json), nl=False)
         return
     from fin_plugins.merging.merge_report import format_summary
 

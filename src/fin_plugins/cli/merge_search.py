@@ -98,7 +98,7 @@ def _estimate_text(read: "SearchFile", as_json: bool) -> str:
 def _result_text(read: "SearchFile", fresh: bool, as_json: bool) -> str:
     from fin_plugins.merging.search.search_run import run_search as run
 
-    found = run(read, fresh=fresh, shown=_show_progress)
+    found = run(read, fresh=fresh, display=_show_progress)
     return json.dumps(_as_data(found), indent=1, ensure_ascii=False) if as_json else _summary(found)
 
 

@@ -1,4 +1,4 @@
-"""Gains and losses agree with the formulas of docs/statistics.md."""
+"""Gains and losses agree with the formulas of docs (statistics)."""
 
 import pytest
 

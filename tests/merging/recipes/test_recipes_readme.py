@@ -7,7 +7,7 @@ import pytest
 from fin_plugins.common.bundled import MERGE_RECIPES
 from tests.conftest import ROOT
 
-PAGE = (ROOT / "merge_recipes" / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
 _ROW = re.compile(r"^\| `(\w[\w.]*)` \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 ROWS = {row[1]: row for row in _ROW.finditer(PAGE)}
 # Recipes whose parameters are documented in the row of another.
@@ -34,4 +34,4 @@ def test_parameters_defaults_and_papers_agree(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MERGE_RECIPES.files()))
 def test_the_error_as_an_adapter_is_documented(name: str) -> None:
-    assert f"`{name}`" in PAGE.split("**As an adapter.**")[1].split("**What the error")[0]
+    assert f"`{name}`" in PAGE.split("## As an adapter")[1].split("## What the error")[0]

@@ -1,4 +1,4 @@
-"""Gains on seen tasks and forgetting on unseen ones, relative to a baseline. Formulas: docs/statistics.md."""
+"""Gains on seen tasks and forgetting on unseen ones, relative to a baseline. Formulas: docs (statistics)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
