@@ -52,8 +52,8 @@ def _paragraphs(name: str, config: SearchConfig, study: Study, sample: bool) -> 
         yield f"**{SAMPLE_WARNING}**"
     yield (
         f"{len(study.candidates)} candidates by `{config.sampler}`, scored on validation rows only (at most "
-        f"{config.rows} per task): mean {escape(config.metric)} over {', '.join(table_cell(task) for task in base)}. The "
-        f"base alone: {sum(base.values()) / max(1, len(base)):.3f}."
+        f"{config.rows} per task): mean {escape(config.metric)} over "
+        f"{', '.join(table_cell(task) for task in base)}. The base alone: {sum(base.values()) / max(1, len(base)):.3f}."
     )
     outcome = format_outcome(floor, study)
     written = candidate_to_write(study.candidates, config)
