@@ -47,7 +47,7 @@ def skip_slow_set_up(patch: pytest.MonkeyPatch, cache: Path) -> None:
 
 
 @pytest.fixture
-def workspace(finished: EvalWorkspace, tmp_path: Path) -> EvalWorkspace:
+def workspace(finished: EvalWorkspace, tmp_path: Path, quick: None) -> EvalWorkspace:
     """A copy of the finished workspace in another folder."""
     shutil.copytree(finished.root, tmp_path / "copy")
     return EvalWorkspace(tmp_path / "copy")
