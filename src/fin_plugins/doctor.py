@@ -1,7 +1,7 @@
 """The checks of `fin doctor`: how lm-eval finds the tasks, and what is wrong with an installation.
 
-This process imports neither lm-eval nor torch nor vLLM, so that a broken one does not break the doctor. What lm-eval
-finds is asked of its own task index in a fresh interpreter: `python -m fin_plugins.doctor quick|full`.
+This process imports neither lm-eval nor torch nor vLLM, so that a broken one does not break the doctor. To see what
+lm-eval finds, its task index is queried in a fresh interpreter: `python -m fin_plugins.doctor quick|full`.
 """
 
 import json

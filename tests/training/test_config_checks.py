@@ -30,7 +30,7 @@ CASES = {
     "fin_argument": "marked as unseen.*allow_unseen: true",
     "fin_unseen": "marked as unseen.*allow_unseen: true",
     "fin_deal": "fin_deal has no train rows",
-    "fin_fomc_gen": "no multiple-choice task.*train on fin_fomc",
+    "fin_fomc_gen": "not a multiple-choice task.*train on fin_fomc",
     "hidden.yaml": "marked as unseen",
     "none.yaml": "has no train rows",
     "gone.yaml": r"gone\.csv: no such file",
@@ -66,7 +66,7 @@ def write(task: str) -> Path:
 
 def checked(file: Path, *, rows: bool = True) -> list[str]:
     return [
-        str(finding) for finding in check_files([NamedPath(file, str(file))], CheckOptions(look_at_rows=rows)).findings
+        str(finding) for finding in check_files([NamedPath(file, str(file))], CheckOptions(read_rows=rows)).findings
     ]
 
 

@@ -118,7 +118,7 @@ def _split_notes(data: PlannedData) -> Iterator[str]:
 
 
 def _is_uninformative(word: str) -> bool:
-    """Whether a label is a number, a letter, or yes or no, and so means nothing by itself."""
+    """Whether a label is a number, a letter, or yes or no, which means nothing on its own."""
     return len(word) == 1 or word.casefold() in _BOOLEANS or word.lstrip("-").replace(".", "", 1).isdecimal()
 
 

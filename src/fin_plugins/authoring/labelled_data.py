@@ -183,7 +183,7 @@ def count_duplicates(texts: Sequence[str], labels: Sequence[str]) -> tuple[int, 
     labels_by_text: dict[str, set[str]] = {}
     for text, label in zip(texts, labels, strict=True):
         labels_by_text.setdefault(normalise(text), set()).add(label)
-    return len(texts) - len(labels_by_text), sum(len(found) > 1 for found in labels_by_text.values())
+    return len(texts) - len(labels_by_text), sum(len(labels) > 1 for labels in labels_by_text.values())
 
 
 def _files_by_split(data: Sequence[str]) -> dict[str, str]:
@@ -247,7 +247,7 @@ def _require_scalars(column: "pd.Series[str]", name: str) -> None:
         raise FinError(f"column {name}: holds objects, not labels: name a value in them, as in --label {path}")
     longest = max_list_length(column)
     items = f"some have up to {longest} items, of which a row can keep one" if longest > 1 else "each has one item"
-    raise FinError(f"column {name}: the labels stand in lists ({items}): take the first with --label {path}")
+    raise FinError(f"column {name}: the labels are in lists ({items}): take the first with --label {path}")
 
 
 def _numeric_order(label: str) -> tuple[float, str]:

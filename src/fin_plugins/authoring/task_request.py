@@ -1,4 +1,4 @@
-"""What a new task is to be: from options, from guesses about the data, and from questions on a terminal."""
+"""The request for a new task: from options, guesses about the data, and answers to questions on a terminal."""
 
 import shlex
 from collections.abc import Mapping

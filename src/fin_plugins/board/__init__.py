@@ -1,1 +1,1 @@
-"""The leaderboard: lm-eval's result files in, one table one can trust out."""
+"""The leaderboard: turns lm-eval's result files into one trustworthy table."""

@@ -17,7 +17,7 @@ FloorSide = Literal["at", "under"]
 METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")
 RATES = ("missing", "ambiguous")
 MAIN_METRIC = "weighted_f1"
-"""The metric of the literature on these data sets: rankings, best models and neighbours go by it."""
+"""The metric of the literature on these data sets: it determines rankings, best models and neighbours."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Documents:
     Attributes:
         hashes: lm-eval's `doc_hash`, with `#2`, `#3` … appended to repeated documents so that hashes are unique.
         gold: gold labels, shape (n,).
-        answers: predicted labels, shape (n,); `tasks.parser.MISSING` or `AMBIGUOUS` if a reply names no single label.
+        answers: predicted labels, shape (n,); `label_parser.MISSING` or `AMBIGUOUS` if a reply names no single label.
         texts: document texts, only with `--with-documents`.
         replies: generated replies, only for `gen` and with `--with-documents`.
     """

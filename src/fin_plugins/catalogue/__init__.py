@@ -1,1 +1,1 @@
-"""What tasks there are, and the card of each, for people who choose or check one."""
+"""The available tasks, and a card for each, for people who choose or check one."""

@@ -48,7 +48,7 @@ class SplitCard:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked.
+    """The prompt of a row, and the answers compared.
 
     Attributes:
         text: the complete prompt.

@@ -178,7 +178,7 @@ def _unknown_splits(column: str, named: "Frames") -> list[RowProblem]:
 
 
 def _try_loader(config: CustomDatasetConfig, tables: "Frames") -> tuple[list[str], list[RowProblem]]:
-    """Run the loader, which has the last word: facts about the splits that it makes, or why it stops."""
+    """Run the loader itself, which decides: facts about the splits that it makes, or why it fails."""
     try:
         loaded = custom_rows.make_splits(config, tables, custom_rows.source_name(config))
     except FinError as error:
@@ -212,7 +212,7 @@ def _task_rows(config: CustomDatasetConfig, frames: "Frames") -> TaskRows:
         labels_are_mapping=isinstance(config.labels, dict),
         answer_columns=frozenset({"label", "gold", *label_columns}),
         renamed={config.columns.text: "text", config.columns.label: "label"},
-        has_one_table=config.file is not None,
+        has_unique_row_names=config.file is not None,
         cut_by_loader=config.splits is not None,
     )
 

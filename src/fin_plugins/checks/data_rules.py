@@ -108,7 +108,7 @@ def _unlisted_labels(rows: TaskRows, labels: Mapping[str, str]) -> dict[str, lis
     for name, split in rows.splits.items():
         for row, value in zip(split.names, split.values or [], strict=False):
             if value not in labels:
-                unlisted.setdefault(value, []).append(row if rows.has_one_table else f"{row} of {name}")
+                unlisted.setdefault(value, []).append(row if rows.has_unique_row_names else f"{row} of {name}")
     return unlisted
 
 

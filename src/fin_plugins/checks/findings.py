@@ -135,7 +135,7 @@ class Suppression(NamedTuple):
     column: int
     code: str
     file_wide: bool
-    """Whether the comment stands above the first key and so covers the file."""
+    """Whether the comment is above the first key and therefore covers the file."""
 
     def covers(self, finding: Finding) -> bool:
         """Whether the comment suppresses a finding."""

@@ -1,4 +1,4 @@
-"""Rules on the templates of a task and on the prompts that they render, as far as no tokenizer is needed."""
+"""Rules on the templates of a task and on the prompts that they render, that need no tokenizer."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,12 +168,12 @@ def _check_label_leakage(file: TaskFile, rows: TaskRows, documents: Documents) -
     for key, template in _templates(file):
         if key not in _PROMPT_KEYS:
             continue
-        shown = variables(template) or {template}
+        columns = variables(template) or {template}
         if _depends_on_answer(template, rows.answer_columns, label, documents):
-            names = ", ".join(f"`{name}`" for name in sorted(shown & rows.answer_columns))
+            names = ", ".join(f"`{name}`" for name in sorted(columns & rows.answer_columns))
             yield file.finding("P05", key, f"the prompt changes with the right answer alone: it shows {names}")
             continue
-        copies = [name for name in sorted(shown - rows.answer_columns) if _copies_label(name, label, documents)]
+        copies = [name for name in sorted(columns - rows.answer_columns) if _copies_label(name, label, documents)]
         if copies:
             message = f"column `{copies[0]}` matches the label in all {len(documents):,} rows checked"
             yield file.finding("P05", key, f"the prompt shows the right answer: {message}")

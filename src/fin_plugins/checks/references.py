@@ -66,7 +66,7 @@ def _functions_in(value: Any, key: Key = ()) -> Iterator[tuple[Key, Function]]:
 
 
 def _folder_of(file: TaskFile, key: Key) -> Path:
-    """The folder of the file, possibly an included one, in which a key stands."""
+    """The folder of the file, possibly an included one, that contains a key."""
     return Path(file.locate(key).file).parent
 
 

@@ -178,7 +178,7 @@ def _local_task_rows(file: TaskFile, tables: "dict[str, pd.DataFrame]") -> TaskR
         labels,
         ("doc_to_choice",),
         answer_columns=frozenset({label_column} if label_column else ()),
-        has_one_table=len(tables) == 1,
+        has_unique_row_names=len(tables) == 1,
     )
 
 
@@ -205,8 +205,8 @@ def _only_column(template: Any, columns: set[str]) -> str | None:
         return None
     if template in columns:
         return template
-    shown = variables(template) & columns
-    return next(iter(shown)) if len(shown) == 1 else None
+    candidates = variables(template) & columns
+    return next(iter(candidates)) if len(candidates) == 1 else None
 
 
 def _local_split(table: "pd.DataFrame", text_column: str | None, label_column: str | None) -> SplitRows:

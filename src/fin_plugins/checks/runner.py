@@ -144,7 +144,7 @@ def check_task_rows(file: TaskFile, options: CheckOptions) -> tuple[list[Finding
 
 
 def row_facts(file: TaskFile, options: CheckOptions) -> tuple[str, ...]:
-    """Remarks on a task's rows that are no findings; the same for a task and its generative variant."""
+    """Remarks on a task's rows that are not findings; the same for a task and its generative variant."""
     return tuple(load_task_rows(file).facts) if options.read_rows and _has_rows(file) else ()
 
 
@@ -214,14 +214,14 @@ def _without_consequences(findings: dict[str, list[Finding]], files: list[TaskFi
     """Drop findings that repeat one of an included task, or follow from a value that could not be read."""
     names = {real_path(file.path): file.name for file in files}
     includes = {file.name: [names[path] for path in file.includes if path in names] for file in files}
-    for name, own_findings in findings.items():
+    for name, file_findings in findings.items():
         repeated = {
             (finding.key, finding.code, finding.message)
             for included in includes.get(name, ())
             for finding in findings[included]
         }
-        causes = [finding for finding in own_findings if finding.code in _UNREADABLE_VALUE]
-        for finding in own_findings:
+        causes = [finding for finding in file_findings if finding.code in _UNREADABLE_VALUE]
+        for finding in file_findings:
             follows = any(_follows(finding, cause) for cause in causes)
             if (finding.key, finding.code, finding.message) not in repeated and not follows:
                 yield finding

@@ -25,7 +25,7 @@ _INCLUDE = "include"
 
 
 class Location(NamedTuple):
-    """Where a key stands; with includes this may be another file."""
+    """The location of a key; with includes this may be another file."""
 
     file: str
     line: int

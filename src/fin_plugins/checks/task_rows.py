@@ -67,7 +67,7 @@ class TaskRows:
         labels_are_mapping: whether that is a mapping, not a list.
         answer_columns: columns of the documents that reveal the right answer.
         renamed: name in the template by name in the data, for columns that the loader renames.
-        has_one_table: whether row names are unique across splits.
+        has_unique_row_names: whether row names are unique across all splits.
         cut_by_loader: whether the loader cuts the splits, which keeps equal texts together.
     """
 
@@ -78,7 +78,7 @@ class TaskRows:
     labels_are_mapping: bool = False
     answer_columns: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
-    has_one_table: bool = True
+    has_unique_row_names: bool = True
     cut_by_loader: bool = False
 
     def label_key(self, value: str) -> Key:

@@ -67,7 +67,7 @@ class PromptTokenizer:
         """
         try:
             return self._lm.apply_chat_template(messages, add_generation_prompt=not continues_answer)
-        except Exception as error:  # a template raises what it likes
+        except Exception as error:  # a template may raise anything
             raise RenderingError(f"the chat template stops: {first_line(error)}") from error
 
 

@@ -50,7 +50,7 @@ def path() -> None:
     """Print the folder of task files.
 
     \b
-    For an lm-eval that does not find the tasks by itself (start-up file switched off):
+    For an lm-eval that does not find the tasks on its own (start-up file switched off):
       lm_eval --tasks fin_unseen --include_path "$(fin path)" --model …
     """  # noqa: D301 (Click's mark, not a regex)
     click.echo(task_folder())

@@ -67,7 +67,7 @@ def search(
         copy_bundled(MERGE_SEARCHES, "fin merge search", file, copy_to)
         return
     if file is None:
-        raise click.UsageError("name a search file or a bundled one; `--list` shows those")
+        raise click.UsageError("name a search file; `--list` shows the bundled ones")
     from fin_plugins.merging.search.search_config import read_search
 
     read = read_search(file, [*settings, *([f"output={json.dumps(output)}"] if output is not None else [])])
@@ -84,27 +84,28 @@ def search(
 def _estimate_text(read: "SearchFile", as_json: bool) -> str:
     from fin_plugins.merging.search.search_run import estimate_search
 
-    found = estimate_search(read)
+    estimate = estimate_search(read)
     if as_json:
-        return json.dumps(vars(found), ensure_ascii=False)
-    mean = sum(found.base.values()) / len(found.base)
-    minutes = found.seconds * found.candidates / 60
+        return json.dumps(vars(estimate), ensure_ascii=False)
+    mean = sum(estimate.base.values()) / len(estimate.base)
+    minutes = estimate.seconds * estimate.candidates / 60
     return (
-        f"{found.candidates} candidates, {found.passes} rows and prompts each at most; score of the base: {mean:.3f}\n"
-        f"about {found.seconds:.1f} s per candidate, {minutes:.1f} min in all; nothing was written"
+        f"{estimate.candidates} candidates, {estimate.passes} rows and prompts each at most; "
+        f"score of the base: {mean:.3f}\n"
+        f"about {estimate.seconds:.1f} s per candidate, {minutes:.1f} min in all; nothing was written"
     )
 
 
 def _result_text(read: "SearchFile", fresh: bool, as_json: bool) -> str:
     from fin_plugins.merging.search.search_run import run_search as run
 
-    found = run(read, fresh=fresh, display=_show_progress)
-    return json.dumps(_as_data(found), indent=1, ensure_ascii=False) if as_json else _summary(found)
+    result = run(read, fresh=fresh, display=_show_progress)
+    return json.dumps(_as_data(result), indent=1, ensure_ascii=False) if as_json else _summary(result)
 
 
 @contextmanager
 def _show_progress(count: int) -> "Iterator[Progress]":
-    """A bar on a terminal; elsewhere a line per candidate, so that a job's log shows how the search goes."""
+    """A bar on a terminal; elsewhere a line per candidate, so that the log of a job shows the progress."""
     start = done_before = 0.0
 
     def on_candidate(done: int, last: "Candidate | None") -> None:
@@ -122,32 +123,32 @@ def _show_progress(count: int) -> "Iterator[Progress]":
         yield on_candidate
 
 
-def _as_data(found: "SearchResult") -> dict[str, Any]:
+def _as_data(result: "SearchResult") -> dict[str, Any]:
     from fin_plugins.merging.search import study
 
-    candidates = found.study.candidates
+    candidates = result.study.candidates
     return {
-        "folder": str(found.folder),
-        "sample": found.sample,
+        "folder": str(result.folder),
+        "sample": result.sample,
         "candidates": len(candidates),
-        "base": found.study.base,
-        "best": found.best.model_dump() if found.best else None,
-        "nearest": None if found.best else study.nearest_candidate(candidates, found.config.floor).model_dump(),
+        "base": result.study.base,
+        "best": result.best.model_dump() if result.best else None,
+        "nearest": None if result.best else study.nearest_candidate(candidates, result.config.floor).model_dump(),
         "front": [candidate.candidate for candidate in study.pareto_front(candidates)],
-        "seconds_a_candidate": found.seconds,
+        "seconds_a_candidate": result.seconds,
     }
 
 
-def _summary(found: "SearchResult") -> str:
+def _summary(result: "SearchResult") -> str:
     from fin_plugins.merging.search.study_report import SAMPLE_WARNING, format_outcome
 
-    base = found.study.base or {}
-    lines = [f"{found.folder}: {len(found.study.candidates)} candidates; base {sum(base.values()) / len(base):.3f}"]
-    lines.append(f"  {format_outcome(found.config.floor, found.study)}")
-    lines += [f"  {SAMPLE_WARNING}"] if found.sample else []
-    lines += [f"  {found.seconds:.1f} s per candidate"] if found.seconds is not None else []
+    base = result.study.base or {}
+    lines = [f"{result.folder}: {len(result.study.candidates)} candidates; base {sum(base.values()) / len(base):.3f}"]
+    lines.append(f"  {format_outcome(result.config.floor, result.study)}")
+    lines += [f"  {SAMPLE_WARNING}"] if result.sample else []
+    lines += [f"  {result.seconds:.1f} s per candidate"] if result.seconds is not None else []
     lines.append("  study.md lists all candidates, pareto.svg plots them, study.jsonl lets the search resume")
-    path = found.folder / "best"
+    path = result.folder / "best"
     if path.is_dir():
         lines.append(f"next: fin eval --model fin_hf --model_args pretrained=BASE --adapter best={path} --tasks …")
     return "\n".join(lines)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @click.argument("snakemake_arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- SNAKEMAKE ARGUMENTS]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key, for example rows.test=50.")
 @click.option("--out", "output", metavar="DIR", help="Output folder. [default: results/run/ and FILE's name]")
-@click.option("--cores", type=click.IntRange(min=1), help="Cores for all steps together. [default: all]")
-@click.option("--memory", type=click.FloatRange(min=0.1), metavar="GB", help="Memory likewise.")
-@click.option("--gpus", type=click.IntRange(min=0), help="GPUs likewise.")
+@click.option("--cores", type=click.IntRange(min=1), help="Cores for all steps. [default: all]")
+@click.option("--memory", type=click.FloatRange(min=0.1), metavar="GB", help="Memory for all steps. [default: all]")
+@click.option("--gpus", type=click.IntRange(min=0), help="GPUs for all steps. [default: all]")
 @click.option("--profile", metavar="DIR|slurm|kubernetes", help="Run the steps on a cluster: a Snakemake profile.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan with time and disk, and exit.")
 @click.option("--commands", is_flag=True, help="With --dry-run: print each step's command too.")
@@ -57,7 +57,7 @@ def command(
     """Run a whole experiment: train, merge, score, and make the board.
 
     FILE is an experiment file, or the name of one that ships with the package. All its problems are reported before
-    anything runs. Snakemake runs the steps, each one of our own commands, in parallel as long as cores, memory and
+    anything runs. Snakemake runs the steps, each of which is a `fin` command, in parallel as long as cores, memory and
     GPUs suffice.
 
     \b
@@ -80,7 +80,7 @@ def command(
         copy_bundled(EXPERIMENTS, "fin run", file, copy_to)
         return
     if file is None:
-        raise click.UsageError("name an experiment file or a bundled one; `--list` shows those")
+        raise click.UsageError("name an experiment file; `--list` shows the bundled ones")
     if snakemake_arguments and not snakemake_arguments[0].startswith("-"):
         raise click.UsageError(
             f"{snakemake_arguments[0]}: one experiment at a time (arguments for Snakemake go after --)"

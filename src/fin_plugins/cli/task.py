@@ -1,4 +1,4 @@
-"""`fin task`: task files are written, checked, shown and listed; `new` and `check` have files of their own."""
+"""`fin task`: writes, checks, shows and lists task files; `new` and `check` have their own modules."""
 
 import json
 from dataclasses import asdict

@@ -1,6 +1,6 @@
 """The bundled data sets and the pinned raw files that they are built from.
 
-`sources.json` pins the files and describes the splits. Licence, source, citation and whether a task is seen stand in
+`sources.json` pins the files and describes the splits. Licence, source, citation and whether a task is seen are in
 the task file alone (`metadata.fin`) and are read from there.
 """
 

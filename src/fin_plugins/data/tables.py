@@ -94,7 +94,7 @@ def read_hub_dataset(
         raise FinError(f"{path}: no such folder")
     try:
         splits = datasets.load_dataset(path, config, revision=revision)
-    except Exception as error:  # of many types; the first line says what is wrong
+    except Exception as error:  # many types; the first line says what is wrong
         raise FinError(
             f"Hub data set {name}: cannot be loaded ({first_line(error)}): check the name and the connection"
         ) from error
@@ -309,7 +309,7 @@ def _parse_delimited(text: str, path: Path, delimiter: str | None = None) -> lis
     delimiter is skipped, so that a quote after it is a quote.
 
     Args:
-        text: the whole text.
+        text: the entire text.
         path: of the file, for messages.
         delimiter: None to detect it.
 

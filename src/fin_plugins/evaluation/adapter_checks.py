@@ -86,7 +86,7 @@ def check_still_active(lm: ProbedLM, adapter: Adapter | None, checked: ProbeAnsw
     if change > TOLERANCE[dtype] / 3:
         raise FinError(
             f"{describe_model(adapter)} answers the probe differently ({change:.2g} nats in {dtype}) than when it was "
-            f"checked, so another adapter has left something behind: score it in a run of its own, or {_REMEDY}"
+            f"checked, so another adapter has left something behind: score it in a separate run, or {_REMEDY}"
         )
 
 

@@ -1,6 +1,6 @@
 """The probe: a short text with a few labels that adapters are checked with, as answered by the engine and by PEFT.
 
-PEFT's reference answers are computed on the CPU in float32, in a process of their own. It ends before the engine
+PEFT's reference answers are computed on the CPU in float32, in a separate process. It ends before the engine
 starts, which frees its memory, and it sees no GPU. The answers are cached in the user's cache folder, keyed by the
 content of all that they depend on.
 """

@@ -102,7 +102,7 @@ def have_equal_updates(first: Adapter, second: Adapter) -> bool:
     """
     configs = [dict(read_adapter_config(adapter.name, adapter.path)) for adapter in (first, second)]
     for config in configs:
-        config.pop("fan_in_fan_out", None)  # PEFT goes by the layer's class
+        config.pop("fan_in_fan_out", None)  # PEFT uses the layer's class instead
     if configs[0] != configs[1]:
         return False
     weights = [

@@ -62,7 +62,7 @@ class EvalRun:
         self.engine = LazyEngine(make_engine)
         self.results_folder = ResultFolder(self.settings.output_path) if self.settings.output_path else None
         if self.results_folder is None:
-            say("no --output_path: nothing is saved, and a run that is stopped must start again")
+            say("no --output_path: nothing is saved, and a stopped run must start again")
         self.cache = AnswerCache(self.results_folder.root / CACHE_FOLDER if self.results_folder else None)
         self._checked_renderers: set[str] = set()
         self._results: dict[str, dict[str, Any]] = {}

@@ -15,7 +15,7 @@ QUIET_ENVIRONMENT = {
 
 
 def silence_libraries() -> None:
-    """Silence other libraries in this process and its children; variables that the user has set stay as they are.
+    """Silence other libraries in this process and its children; variables that the user has set are kept.
 
     Call this before lm-eval, tqdm, transformers or vLLM is imported. Errors and warnings still show, except lm-eval's
     warnings that repeat for every task or model and need no action.

@@ -99,7 +99,7 @@ def check_labels(
     continuations: Sequence[str],
     encode_pair: Callable[[str, str], tuple[list[int], list[int]]],
 ) -> None:
-    """Check that each label of a document has tokens of its own, different from those of other labels.
+    """Check that each label of a document has its own tokens, different from those of other labels.
 
     If the template leaves no space before the label, a tokenizer may merge the label with the end of the prompt, and
     the remaining tokens may be none, or the same for two labels.

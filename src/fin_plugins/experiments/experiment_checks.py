@@ -24,7 +24,7 @@ def check_names(config: Experiment, data: Mapping[str, Any]) -> Iterator[Finding
 
     Args:
         config: the valid part of the experiment.
-        data: the whole file.
+        data: the entire file.
     """
     trainings, merges = _section_names(data, "training"), _section_names(data, "merges")
     for name in set(trainings) & set(merges):
@@ -152,7 +152,7 @@ def check_tasks(config: Experiment) -> Iterator[Finding]:
 
 
 def _check_task(name: str, with_generation: bool) -> Iterator[str]:
-    """Problems of one task by itself."""
+    """Problems of a single task."""
     messages = [message for _, message in check_training_names({"tasks": [name]})]
     if messages:
         yield from messages

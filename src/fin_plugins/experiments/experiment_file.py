@@ -1,4 +1,4 @@
-"""Reads an experiment file and reports all its problems at once, each with its line, before anything runs."""
+"""Reads an experiment file and reports all its problems together, each with its line, before anything runs."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -112,7 +112,7 @@ def _semantic_findings(config: Experiment | None, data: dict[str, Any], invalid:
 
     Args:
         config: the valid part of the file.
-        data: the whole file.
+        data: the entire file.
         invalid: keys that are not in `config`.
     """
     if config is None:

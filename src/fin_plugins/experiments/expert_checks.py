@@ -188,7 +188,7 @@ def _check_recipe(name: str, merge: Merge) -> Iterator[Finding]:
 
 
 def _named_after_recipe(problem: Problem, recipe: str) -> Problem:
-    """The problem; one with the whole recipe loses its line, as the cause is mostly the number of experts."""
+    """The problem; without its line if it is about the entire recipe: the usual cause is the number of experts."""
     return problem if problem.key or not problem.line else Problem(recipe, 0, 0, "", problem.message)
 
 

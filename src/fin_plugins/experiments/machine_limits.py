@@ -1,4 +1,4 @@
-"""The resources of this machine: limits for all steps together, checks against them, and GPUs held by one step each.
+"""The resources of this machine: limits for all steps together, checks against them, and GPU reservations by steps.
 
 Snakemake counts GPUs within one run, so that steps wait instead of starting. It neither knows which devices are free
 nor what other experiments on the machine use, so each step locks its devices here (`reserve_gpus`).

@@ -55,7 +55,7 @@ def makespan(steps: Iterable[Step], seconds: Mapping[str, float], cores: int) ->
 
     Args:
         steps: the steps in the plan's order.
-        seconds: time of each step by itself, by name.
+        seconds: time of each step alone, by name.
         cores: cores that all steps together may use.
     """
     chains: dict[str, float] = {}
@@ -69,14 +69,14 @@ def makespan(steps: Iterable[Step], seconds: Mapping[str, float], cores: int) ->
 
 def _estimate_step(plan: Plan, step: Step, records: Sequence[Mapping[str, Any]], rates: Mapping[str, Any]) -> Estimate:
     start = float(rates[step.kind]["start"])
-    own = [record for record in records if (record["step"], record["key"]) == (step.name, step.key)]
+    step_records = [record for record in records if (record["step"], record["key"]) == (step.name, step.key)]
     similar = [
         record
         for record in records
         if record.get("kind") == step.kind and _model_name(record["step"]) == _model_name(step.name)
     ]
-    if own and plan.is_complete(step):
-        return Estimate(float(own[-1]["seconds"]), step.bytes, "measured")
+    if step_records and plan.is_complete(step):
+        return Estimate(float(step_records[-1]["seconds"]), step.bytes, "measured")
     if similar and (step.rows or not any(record["rows"] for record in similar)):
         return Estimate(_extrapolate(step, similar, start), step.bytes, "measured")
     loads_model = step.kind != "board"

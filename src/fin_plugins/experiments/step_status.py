@@ -1,6 +1,6 @@
 """Status files of steps, which cluster nodes see too, and the progress of a run according to them.
 
-Snakemake reports a job when it has submitted it; a step says itself when it starts, and why it failed.
+Snakemake reports a job when it has submitted it; a step itself reports when it starts, and why it failed.
 """
 
 import json

@@ -298,7 +298,7 @@ def _without_folders(value: Any) -> Any:
 
 
 def _function_content(path: Path) -> Any:
-    """A function's dotted name, with the hash of its file if that is beside the task's; other files likewise."""
+    """A function's dotted name, with the hash of its file if that is beside the task's; other files in the same way."""
     module = path.parent / f"{path.name.rpartition('.')[0].replace('.', '/')}.py"
     file = module if module.is_file() else path
     return [path.name, *hash_files([file], file.parent).values()] if file.is_file() else path.name

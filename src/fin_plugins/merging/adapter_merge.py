@@ -65,7 +65,7 @@ class AdapterMerge:
 
     @property
     def engine_rank(self) -> int:
-        """The `max_lora_rank` that vLLM needs; `fin eval` sets it by itself."""
+        """The `max_lora_rank` that vLLM needs; `fin eval` sets it automatically."""
         return int(vllm_lora_arguments([Adapter(self.folder.name, self.folder, self.rank, "", ())])["max_lora_rank"])
 
     @property

@@ -190,7 +190,7 @@ class ShardWriter:
 
         Args:
             folder: folder of the checkpoint.
-            max_bytes: maximum size of a file; a single larger tensor gets a file of its own.
+            max_bytes: maximum size of a file; a single larger tensor gets its own file.
         """
         self.bytes = 0
         self._folder = folder

@@ -1,4 +1,4 @@
-"""What a merge is given, checked before any work: base and experts, and the disk space and memory it needs."""
+"""The inputs of a merge, checked before any work: base and experts, and the required disk space and memory."""
 
 import re
 import shutil
@@ -50,7 +50,7 @@ class MergeInputs:
             return largest
         names = {name for expert in self.models.experts for name in header_shapes(expert.path / WEIGHTS)}
         changed = {f"{name.partition('.lora_')[0].removeprefix(PREFIX)}.weight" for name in names if ".lora_" in name}
-        # An output layer tied to the embeddings has no tensor of its own, and is as large as the largest.
+        # An output layer tied to the embeddings has no separate tensor, and is as large as the largest.
         return max((sizes.get(name, largest) for name in changed), default=largest)
 
 

@@ -49,7 +49,7 @@ class UntiedLoader(LazyTensorLoader):
 
 
 def open_checkpoint(folder: Path, layers: BaseLayers, *, untied: bool) -> LazyTensorLoader:
-    """Open a checkpoint's tensors as transformers uses them; `untied` gives the output layer a weight of its own."""
+    """Open a checkpoint's tensors as transformers uses them; `untied` gives the output layer its own weight."""
     index = ShardedTensorIndex.from_disk(str(folder))
     has_head = f"{layers.head}.weight" in index.tensor_paths
     return UntiedLoader(folder, layers) if untied or (layers.tied and has_head) else LazyTensorLoader(index)

@@ -54,7 +54,7 @@ class FinHF(GenerativeTreeHF):
         self._load_settings: dict[str, Any] | None = None
         """Settings that the base was loaded with; None if the model was given as an object."""
         super().__init__(*arguments, **settings)
-        if settings.get("peft"):  # a model given as an object may be in training, and stays as it is
+        if settings.get("peft"):  # a model given as an object may be in training, and is not changed
             self.loaded_model = cast_adapter(self.loaded_model)
         make_head_input_contiguous(self.loaded_model)
         self._has_plain_adapter = False
@@ -125,7 +125,7 @@ class FinHF(GenerativeTreeHF):
             return super().loglikelihood(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
         pairs = [request.args for request in requests]
         encoded = encode_pairs(pairs, self.encode_strings, self.prefix_token_id)
-        limit = self.max_length + 1  # the last token is no input
+        limit = self.max_length + 1  # the last token is not an input
         truncated = [len(context) + len(continuation) > limit for context, continuation in encoded]
         count_truncated(self.truncated, requests, truncated)
         tokens = [(pair, *both) for pair, both in zip(pairs, encoded, strict=True)]

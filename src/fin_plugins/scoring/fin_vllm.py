@@ -104,7 +104,7 @@ class FinVLLM(HookedVLLM):
         return {"fin": {"truncated": dict(self.truncated), "pruned": self.prune}}
 
     def shutdown(self) -> None:
-        """End the engine's process; by itself vLLM ends it only when the interpreter exits."""
+        """End the engine's process; otherwise vLLM ends it only when the interpreter exits."""
         if self.data_parallel_size == 1:
             shut_down(self.model)
 

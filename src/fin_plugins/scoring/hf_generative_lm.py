@@ -21,7 +21,7 @@ from fin_plugins.scoring.tree_equivalence import TOLERANCE, exact_length, reply_
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
-# Memory for a reply's keys and values is allocated at once.
+# Memory for a reply's keys and values is allocated in advance.
 _MAX_REPLY_TOKENS = 64
 
 Prompt = tuple[Tokens, ReplyRequest]

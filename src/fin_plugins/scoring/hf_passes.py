@@ -101,7 +101,7 @@ class DocumentScorer:
             documents: neighbours share their first tokens (`order_documents`).
             batch_size: largest number of documents in a pass; halved permanently when the device runs out of memory.
             dtype: data type of the log-probabilities; None: that of the logits.
-            min_saving: shared tokens get a pass of their own if that saves at least so many tokens.
+            min_saving: shared tokens get a separate pass if that saves at least so many tokens.
             replies: greedy replies to generate along the way, by context.
         """
         start = 0

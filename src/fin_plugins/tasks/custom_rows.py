@@ -93,8 +93,8 @@ def make_splits(config: CustomDatasetConfig, tables: "Frames", name: str) -> Cus
     from fin_plugins.data.decontamination import decontaminate
 
     numbered = {split: _number_rows(_select_columns(config, frame, name)) for split, frame in tables.items()}
-    kept = {split: without_dropped_labels(config, frame, frame["label"]) for split, frame in numbered.items()}
-    frames = _label_words(config, kept, name)
+    labelled = {split: without_dropped_labels(config, frame, frame["label"]) for split, frame in numbered.items()}
+    frames = _label_words(config, labelled, name)
     with_text = {split: frame[frame["text"].str.strip() != ""] for split, frame in frames.items()}
     splits = _named_splits(config, with_text, name)
     clean = decontaminate(splits)
@@ -102,7 +102,7 @@ def make_splits(config: CustomDatasetConfig, tables: "Frames", name: str) -> Cus
         frames={split: _with_ids(_ordered(config, split, frame), split) for split, frame in clean.items()},
         empty=_count(frames) - _count(with_text),
         leaks=_count(splits) - _count(clean),
-        dropped=_count(numbered) - _count(kept),
+        dropped=_count(numbered) - _count(labelled),
     )
 
 

@@ -21,7 +21,7 @@ _CONTROL_TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_licences_shown: set[tuple[str, str]] = set()
+_displayed_licences: set[tuple[str, str]] = set()
 
 
 def escape_control_tokens(text: str) -> str:
@@ -105,7 +105,7 @@ def show_licence(name: str, metadata: Mapping[str, Any]) -> None:
         metadata: the task file's `metadata.fin`.
     """
     licence, source = str(metadata.get("licence") or "not stated"), str(metadata.get("source") or "not stated")
-    if (licence, source) in _licences_shown or os.environ.get("RANK", "0") != "0":
+    if (licence, source) in _displayed_licences or os.environ.get("RANK", "0") != "0":
         return
-    _licences_shown.add((licence, source))
+    _displayed_licences.add((licence, source))
     print(f"{name}: licence of the rows: {licence}; source: {source}", file=sys.stderr, flush=True)

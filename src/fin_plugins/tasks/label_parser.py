@@ -5,7 +5,7 @@ one label and does not negate it. Anything that would need interpretation is `AM
 and counted in its own rate.
 
 A reply is first folded to a canonical string: lower-case words separated by single spaces, with `.` (end of a
-sentence), `,` (a pause) and `;` (a line break) as words of their own. All patterns work on that string.
+sentence), `,` (a pause) and `;` (a line break) as separate words. All patterns work on that string.
 """
 
 import re

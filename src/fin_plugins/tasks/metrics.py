@@ -1,6 +1,6 @@
 """Metric lists that a task YAML names: `metric_list: !function fin_plugins.tasks.metrics.CHOICE`, or `REPLY`.
 
-lm-eval treats the object as if it stood in the YAML. It copies what it changes, so the lists can be shared.
+lm-eval treats the object as if it were in the YAML. It copies what it changes, so the lists can be shared.
 """
 
 from typing import Any

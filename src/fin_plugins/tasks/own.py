@@ -76,7 +76,7 @@ def _yaml_path(config_source: str | None) -> Path:
     if not config_source or config_source == "inline":
         raise FinError(
             "fin_plugins.tasks.own.load: lm-eval does not say which YAML names it, so relative paths cannot be "
-            "resolved: define the task in a YAML file of its own"
+            "resolved: define the task in its own YAML file"
         )
     return Path(config_source)
 

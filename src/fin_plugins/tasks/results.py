@@ -55,7 +55,7 @@ def macro_f1(pairs: Sequence[Pair]) -> float:
 
 
 def mcc(pairs: Sequence[Pair]) -> float:
-    """Matthews correlation coefficient, -1 to 1; answers outside the label set are a class of their own."""
+    """Matthews correlation coefficient, -1 to 1; answers outside the label set are a separate class."""
     return _scores(pairs).mcc
 
 

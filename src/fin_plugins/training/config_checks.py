@@ -29,7 +29,7 @@ _BUNDLED_LOADER, _CUSTOM_LOADER = "fin_plugins.tasks.rows.load", "fin_plugins.ta
 
 
 def check_names(data: dict[str, Any]) -> list[Finding]:
-    """Everything that the data names and that does not exist. Loads no model, and lm-eval only for its own tasks.
+    """Everything that the data names but that does not exist. Loads no model, and lm-eval only for its own tasks.
 
     Args:
         data: content of a training file, of any form; other checks report a wrong form.
@@ -50,7 +50,7 @@ def check_names(data: dict[str, Any]) -> list[Finding]:
 
 
 def check_tasks(data: dict[str, Any], depth: Depth) -> list[Finding]:
-    """Why tasks of a training file cannot be trained on, as far as their files and rows show.
+    """Why tasks of a training file cannot be trained on, judging by their files and rows.
 
     Args:
         data: content of a training file, of any form.
@@ -99,7 +99,7 @@ def no_label_message(name: str) -> str:
     """The error for a task that is not multiple choice."""
     choice_variant = name.removesuffix("_gen")
     hint = f": train on {choice_variant}, whose prompt is the same" if choice_variant != name else ""
-    return f"{name} is no multiple-choice task, so it has no label to train on{hint}"
+    return f"{name} is not a multiple-choice task, so it has no label to train on{hint}"
 
 
 def no_rows_message(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Loads training files: applies overrides, then reports all problems at once, before anything heavy is imported."""
+"""Loads training files: applies overrides, then reports all problems together, before anything heavy is imported."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

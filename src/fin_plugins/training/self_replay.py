@@ -98,7 +98,7 @@ def answer_instructions(
     """
     texts = [escape_control_tokens(prompt) for prompt in prompts]
     encoded = [_encode_prompt(tokenizer, text) for text in texts]
-    # Longest first, so that too little memory shows at once.
+    # Longest first, so that a lack of memory shows immediately.
     order = sorted(range(len(texts)), key=lambda index: -len(encoded[index]))
     stops = stop_tokens(model, tokenizer)
     conversations: dict[int, Conversation] = {}

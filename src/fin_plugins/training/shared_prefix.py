@@ -25,7 +25,7 @@ def collate_shared_prefix(
 
     Returns:
         `input_ids`, `labels` and `position_ids`, each (1, T); `attention_mask`, bool (1, 1, T, T); `trees`, the sizes
-        of the trees in order, each of which goes through the model by itself; and `given`, the number of rows and of
+        of the trees in order, each of which goes through the model separately; and `given`, the number of rows and of
         their tokens.
     """
     trees = [_Tree()]

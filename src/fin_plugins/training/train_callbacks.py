@@ -21,7 +21,7 @@ _NOT_RESULTS = ("runtime", "_per_second", "epoch", "num_tokens", "model_preparat
 
 
 class StopOnSignal(TrainerCallback):
-    """Ends training after the current step, with a checkpoint, on Ctrl-C or SIGTERM; on a second one at once."""
+    """Ends training after the current step, with a checkpoint, on Ctrl-C or SIGTERM; at once on a second signal."""
 
     def __init__(self) -> None:
         self.stopped = False

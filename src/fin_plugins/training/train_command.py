@@ -40,7 +40,7 @@ def command(
     """Train a LoRA adapter, or a full checkpoint, on the task files.
 
     CONFIG is a training file or the name of a bundled one. Prompts equal those of the evaluation, byte for byte. The
-    result is a PEFT adapter that fin eval, vLLM and PEFT load. Problems of a file are all reported at once, with their
+    result is a PEFT adapter that fin eval, vLLM and PEFT load. Problems of a file are all reported together, with their
     lines, before anything is loaded.
 
     \b
@@ -78,7 +78,7 @@ def command(
 
 
 def main() -> None:
-    """Run the command by itself; a `FinError` is printed, with exit status 1."""
+    """Run the command on its own; a `FinError` is printed, with exit status 1."""
     try:
         command(prog_name="python -m fin_plugins.training")
     except FinError as error:
@@ -126,7 +126,7 @@ def _train(loaded: "LoadedConfig", fresh: bool, as_json: bool) -> None:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             result = train(loaded.config, loaded.name, fresh=fresh)
     except KeyboardInterrupt as stop:
-        reason = str(stop) or "stopped at once; steps after the last checkpoint are lost"
+        reason = str(stop) or "stopped immediately; steps after the last checkpoint are lost"
         click.echo(f"fin train: {reason}; the same command resumes from there", err=True)
         sys.exit(130)  # the shell's status for Ctrl-C
     if os.environ.get("RANK", "0") == "0":  # only the first of several processes

@@ -110,7 +110,7 @@ def load_tasks(names: Sequence[str]) -> dict[str, list[TrainingTask]]:
             train rows or is named twice.
     """
     if not split_guard.is_blocked():
-        raise FinError("test rows must be blocked while training tasks are loaded (guard.test_rows_closed)")
+        raise FinError("test rows must be blocked while training tasks are loaded (split_guard.block_test_split)")
     index = _task_index(names)
     tasks_by_name = {name: [_without_test_rows(task) for task in _load(index, name)] for name in names}
     loaded = [task.name for tasks in tasks_by_name.values() for task in tasks]

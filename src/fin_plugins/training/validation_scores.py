@@ -88,8 +88,10 @@ def validator(metric: str, model: Any, data: "TrainingData") -> Validate:
             with silence_loggers("lm_eval.models.huggingface"):  # it warns that a loaded model does not use `device`
                 lm = FinHF(pretrained=model, tokenizer=data.lm.tokenizer, batch_size=_BATCH_SIZE)
         by_task = validate(lm, data.validation, processes)
-        task_metrics = {f"{task}/{key}": value for task, found in by_task.items() for key, value in vars(found).items()}
-        mean = sum(getattr(found, metric) for found in by_task.values()) / len(by_task)
+        task_metrics = {
+            f"{task}/{key}": value for task, scores in by_task.items() for key, value in vars(scores).items()
+        }
+        mean = sum(getattr(scores, metric) for scores in by_task.values()) / len(by_task)
         return {metric: mean, **task_metrics}
 
     return validate_model

@@ -124,8 +124,8 @@ def test_choices_without_labels(line: dict[str, Any], why: str) -> None:
         ({"filtered_resps": ["x"], "doc": {"text": "t"}}, "its documents name no `choices` and `gold`"),
         ({"filtered_resps": ["x"], "doc": {**DOC, "gold": 2}}, "its documents name no `choices` and `gold`"),
         ({"filtered_resps": ["x"], "doc": {**DOC, "gold": -100}}, "its documents name no `choices` and `gold`"),
-        ({"filtered_resps": ["x", "y"], "doc": DOC}, "it has not one reply a document"),
-        ({"filtered_resps": [["x"]], "doc": DOC}, "it has not one reply a document"),
+        ({"filtered_resps": ["x", "y"], "doc": DOC}, "it does not have one reply per document"),
+        ({"filtered_resps": [["x"]], "doc": DOC}, "it does not have one reply per document"),
         ({"filtered_resps": ["x"], "doc": {"choices": ["A", "a"], "gold": 0}}, "its labels cannot be told apart"),
     ],
 )

@@ -136,7 +136,7 @@ def _split_newest(
 
 
 def _recency(placed: PlacedResult) -> tuple[float, bool, bool, str]:
-    """Sort key. If a run is there as lm-eval wrote it and as exported, the more complete form counts as newer."""
+    """Sort key. If a run exists both as lm-eval wrote it and as exported, the more complete form counts as newer."""
     run = placed.result.run
     return run.date, placed.result.documents is not None, run.exported_names is None, run.files.display_name
 

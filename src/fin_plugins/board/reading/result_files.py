@@ -256,7 +256,7 @@ def _document_counts(data: dict[str, Any], name: str) -> tuple[int | None, int |
 
 
 def _reported_figures(result: dict[str, Any]) -> tuple[str, dict[str, float]]:
-    """The figures of one filter: `none` if there is such, else the first.
+    """The figures of one filter: `none` if it exists, else the first.
 
     Raises:
         UnusableFile: a figure is out of range or not finite.

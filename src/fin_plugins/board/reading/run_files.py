@@ -111,7 +111,7 @@ def read_manifest(file: Path) -> list[Path] | None:
         return None
     names = as_strings(content["files"])
     if names is None:
-        raise UnusableFile("is a manifest whose `files` are not names; run the `fin eval` that wrote it again")
+        raise UnusableFile("is a manifest whose `files` are not file names; run the `fin eval` that wrote it again")
     files = [file.parent / name for name in names]
     missing = next((listed_file for listed_file in files if not listed_file.is_file()), None)
     if missing is not None:

@@ -247,7 +247,7 @@ def _reply(row: Row) -> str:
     replies = row["filtered_resps"]
     replies = [replies] if isinstance(replies, str) else replies
     if not isinstance(replies, list) or len(replies) != 1 or not isinstance(replies[0], str):
-        raise UnknownLabels("it has not one reply a document")
+        raise UnknownLabels("it does not have one reply per document")
     return replies[0]
 
 

@@ -84,7 +84,7 @@ class ModelResult:
 
     @property
     def is_folded(self) -> bool:
-        """Whether the matrix is too large to be shown at once."""
+        """Whether the matrix is too large to be shown without unfolding it."""
         return self.matrix is not None and self.matrix.is_large
 
 

@@ -56,7 +56,7 @@ def build_board(
         baseline: model that gains and forgetting are relative to.
         reference: model whose gain on seen data sets is the yardstick, such as a multi-task fine-tune; needs a
             baseline.
-        unseen: tasks that count as unseen in forgetting, whatever they say themselves.
+        unseen: tasks that count as unseen in forgetting, regardless of their files.
         published: rows of papers; figures on tasks that were not loaded are dropped.
         draws: bootstrap replicates, at least 1.
         seed: seed of the bootstrap.

@@ -78,7 +78,7 @@ def average_groups(columns: Sequence[BootstrapColumn], group: Group) -> list[Gro
 
     Args:
         columns: one per task, from `choose_columns`.
-        group: which of them.
+        group: the group of the columns.
     """
     group_columns = [part for part in columns if part.column.seen in GROUPS[group]]
     models = dict.fromkeys(entry.model for part in group_columns for entry in part.column.entries)

@@ -3,7 +3,7 @@
 A column of 100 models has 4,950 pairs. All of them are tested, which is cheap, and Holm's correction is over every two
 models of every column, because readers choose the pairs they look at (the best, the neighbours) by looking at the same
 answers. Intervals and table rows are not cheap: a column of more than `ALL_PAIRS` models lists only the pairs with its
-best model, with the baseline and the reference, and of neighbours by `MAIN_METRIC`. `stats.paired.compare` computes any
+best model, with the baseline and the reference, and of neighbours by `MAIN_METRIC`. `paired_tests.compare` computes any
 other pair from the answers.
 """
 

@@ -40,7 +40,7 @@ def split_columns(
         mean_columns: those of this protocol that the means are over.
         protocol: the protocol.
         baseline: a model; columns without it are excluded.
-        named: further unseen tasks, whatever they say themselves. A task without a column of this protocol counts with
+        named: further unseen tasks, regardless of their files. A task without a column of this protocol counts with
             its column of the other one, as most of lm-eval's own tasks have only one.
 
     Returns:

@@ -14,7 +14,7 @@ from fin_plugins.merging.search.study import Candidate, Estimate
 from fin_plugins.stats.intervals import percentile_interval
 from fin_plugins.stats.joint_bootstrap import resample
 
-_METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")  # in the order of stats.joint
+_METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")  # in the order of stats.joint_bootstrap
 _REPLICATES = 10_000
 
 Answers = Sequence[int]

@@ -121,7 +121,7 @@ class SearchConfig(StrictModel):
         if self.sampler == "grid" and self.candidates is not None:
             raise rule("candidates", "a grid has as many as it has points: set steps")
         if self.sampler != "grid" and self.steps is not None:
-            raise rule("steps", "goes with `sampler: grid` only")
+            raise rule("steps", "requires `sampler: grid`")
         return self
 
     @model_validator(mode="after")

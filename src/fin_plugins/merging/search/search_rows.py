@@ -1,4 +1,4 @@
-"""What candidates are scored on: validation rows of the experts' tasks, and unlabelled prompts; never test rows."""
+"""The rows that score candidates: validation rows of the experts' tasks, and unlabelled prompts; never test rows."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def read_search_rows(config: SearchConfig, base: Path) -> SearchRows:
             rows apart from its test rows.
     """
     if not split_guard.is_blocked():
-        raise FinError("weights must be searched while test rows are blocked (guard.test_rows_closed)")
+        raise FinError("weights must be searched while test rows are blocked (split_guard.block_test_split)")
     lm = PromptLM(config.model, {"pretrained": str(base), **config.model_args})
     chat = _use_chat_template(config, lm)
     expert_tasks: dict[str, list[TrainingTask]] = {}

@@ -76,7 +76,7 @@ def read_linear_recipe(config: SearchConfig, models: MergeModels) -> LinearRecip
     if resolved.method not in _SEARCHABLE or "slices" in resolved.config:
         raise FinError(
             f"recipe: {config.recipe}: {resolved.method} is not a weighted sum of whole experts, so every candidate "
-            f"would need a merge of its own: search with {' or '.join(_SEARCHABLE)}"
+            f"would need its own merge: search with {' or '.join(_SEARCHABLE)}"
         )
     defaults = methods()[resolved.method].spec.parameters
     parameters = {it.name: it.default for it in defaults if it.scope.value == "shared"} | resolved.parameters

@@ -33,7 +33,7 @@ _FEASIBLE_COLOUR, _INFEASIBLE_COLOUR, _FRONT_COLOUR, _BEST_COLOUR = "#4269d0", "
 
 
 def write_study_table(folder: Path, name: str, config: SearchConfig, study: Study, *, sample: bool) -> None:
-    """Write `study.md`, with the best candidates first; `sample` adds a warning about embedded sample rows.
+    """Write `study.md`, the best candidates first; `sample` adds a warning about embedded sample rows.
 
     Raises:
         FinError: the file cannot be written.
