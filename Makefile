@@ -38,7 +38,7 @@ compat: $(READY) ## tests with the lowest and the newest libraries that pyprojec
 	@bash scripts/compat.sh
 
 $(DOCS): $(READY) requirements/docs.txt
-	@. scripts/find-links.sh && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/docs.txt
+	@bash -c ". scripts/find-links.sh && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/docs.txt"
 	@touch $(DOCS)
 
 docs: $(DOCS) ## the documentation site in docs/_build/html: warnings are errors, links inside it are checked
