@@ -29,7 +29,7 @@ def answered_labels(rows: list[dict], generative: bool) -> list[int]:
 
 
 def recompute(rows: list[dict], generative: bool) -> dict[str, float]:
-    """Accuracy, weighted and macro F1 over all labels and MCC; for generative tasks also missing and ambiguous rates."""
+    """Accuracy, weighted and macro F1 over all labels, MCC; for generative tasks also missing and ambiguous rates."""
     labels = rows[0]["doc"]["choices"]
     answers = answered_labels(rows, generative)
     names = [labels[answer] if answer >= 0 else "no label" for answer in answers]
