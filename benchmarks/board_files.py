@@ -1,7 +1,7 @@
-"""Result and sample files of many models, as lm-eval 0.4.13 writes them for our tasks; made up from a seed.
+"""Random result and sample files of many models, in the format that lm-eval 0.4.13 writes for our tasks.
 
-Words and labels have no sense, but a line has the form and the size of a real one: a headline in a chat prompt, which
-lm-eval writes once a label. Label sets are as large as asked for: 29 labels, as `fin_finred` has, make long lines.
+Words and labels are nonsense, but a line has the form and size of a real one: a headline in a chat prompt, which
+lm-eval writes once per label. With large label sets, such as the 29 labels of `fin_finred`, lines get long.
 """
 
 import json
@@ -17,123 +17,123 @@ from fin_plugins.stats.metrics import scores
 
 NAMES = ("fpb", "fiqa", "headline", "finred", "fomc", "argument", "deal", "causal")
 UNSEEN = ("argument", "deal", "causal")
-DATE = 1_790_000_000.0
+DATE = 1_790_000_000.0  # of the first run
 _CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\nlabel:"
 _INSTRUCTION = (
     "You are an expert financial analyst. Classify the following sentence into {}. " + "Return one word. " * 8
 )
 _PAIRED = ("weighted_f1", "weighted_f1_stderr", "macro_f1", "macro_f1_stderr", "mcc", "mcc_stderr")
 _UNTIL = {"until": ["\n"], "max_gen_toks": 16, "do_sample": False, "temperature": 0.0}
-_VARIANTS = 64  # different log-likelihoods for the same answer
+_VARIANTS = 64  # model outputs per answer
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all models share: the lines of a sample file up to and after what the model said.
+    """A task with the parts of its sample files that do not depend on the model.
 
     Attributes:
-        name: with `_gen` where the model answers freely.
+        name: name; ends in `_gen` for a generative task.
         labels: label set.
-        gold: gold labels.
-        heads: a line's beginning, a document.
-        hashes: a line's three hashes, a document.
-        replies: a model's answer as JSON, by label, several each; the last label is none at all.
+        gold: gold label index of each document.
+        line_starts: start of each document's line.
+        hashes: document, prompt and target hash of each document.
+        outputs: `_VARIANTS` model outputs as JSON per label index; the last index is for no label.
     """
 
     name: str
     labels: tuple[str, ...]
     gold: np.ndarray
-    heads: list[str]
+    line_starts: list[str]
     hashes: list[tuple[str, str, str]]
-    replies: list[list[str]]
+    outputs: list[list[str]]
 
     @property
-    def is_free(self) -> bool:
-        """Whether it is answered by generation."""
+    def is_generative(self) -> bool:
+        """Whether the model answers by generation."""
         return self.name.endswith("_gen")
 
 
-def make(
+def write_runs(
     folder: Path, models: int, tasks: Sequence[Task], seed: int = 7, *, in_one_folder: bool = False
 ) -> Iterator[Path]:
-    """Write the files of each model, one run each; yields the result file once all of a run is there."""
+    """Write one run per model; yields the result file of each complete run."""
     for number in range(models):
         rng = np.random.default_rng([seed, number])
         run, stamp = folder / f"bench__model-{number:03}", f"2026-09-21T00-00-00.{number:06}"
         run = folder if in_one_folder else run
         run.mkdir(parents=True, exist_ok=True)
-        skill, found = 0.35 + 0.5 * rng.random(), {}
+        skill, answers = 0.35 + 0.5 * rng.random(), {}
         for task in tasks:
-            answers = _answers(task, skill, rng)
-            (run / f"samples_{task.name}_{stamp}.jsonl").write_text(_lines(task, answers, rng), encoding="utf-8")
-            found[task.name] = answers
+            answers[task.name] = _random_answers(task, skill, rng)
+            lines = _sample_lines(task, answers[task.name], rng)
+            (run / f"samples_{task.name}_{stamp}.jsonl").write_text(lines, encoding="utf-8")
         result = run / f"results_{stamp}.json"
-        result.write_text(json.dumps(_results(number, tasks, found), indent=2), encoding="utf-8")
+        result.write_text(json.dumps(_results(number, tasks, answers), indent=2), encoding="utf-8")
         yield result
 
 
 def make_tasks(count: int, generated: int, documents: int, labels: Sequence[int], seed: int = 7) -> list[Task]:
-    """The tasks, of which the last `generated` are answered freely; label sets of these sizes, in turn."""
+    """Tasks, the last `generated` of them generative; `labels` are the sizes of the label sets, used in turn."""
     tasks = []
     for number in range(count):
         name = f"fin_{NAMES[number % len(NAMES)]}" + ("" if number < len(NAMES) else str(number))
         suffix = "_gen" if number >= count - generated else ""
         rng = np.random.default_rng([seed, 1 << 20, number])
-        tasks.append(_task(name + suffix, labels[number % len(labels)], documents, rng))
+        tasks.append(_make_task(name + suffix, labels[number % len(labels)], documents, rng))
     return tasks
 
 
-def _task(name: str, size: int, documents: int, rng: np.random.Generator) -> Task:
+def _make_task(name: str, size: int, documents: int, rng: np.random.Generator) -> Task:
     labels = tuple(f"{'abcdefgh'[n % 8]}label{n}" for n in range(size))
     share = 1 / np.arange(1, size + 1)
     gold = rng.choice(size, size=documents, p=share / share.sum())
-    free, heads, hashes = name.endswith("_gen"), [], []
+    generative, line_starts, hashes = name.endswith("_gen"), [], []
     for number in range(documents):
         words = " ".join("".join(rng.choice(list("aeioustrnl"), size=6)) for _ in range(22))
         doc = {"id": f"{name}-test-{number:05}", "text": words, "label": labels[gold[number]]}
         doc |= {"choices": labels, "gold": int(gold[number]), "data": "real"}
         prompt = _CHAT.format(f"{_INSTRUCTION.format(', '.join(labels))}\nSentence: {words}\n")
-        asked: list[Any] = [[prompt, _UNTIL]] if free else [[prompt, f" {label}"] for label in labels]
-        arguments = {f"gen_args_{n}": {"arg_0": one, "arg_1": other} for n, (one, other) in enumerate(asked)}
-        target = doc["label"] if free else str(doc["gold"])
-        head = {"doc_id": number, "doc": doc, "target": target, "arguments": arguments}
-        heads.append(json.dumps(head, ensure_ascii=False)[:-1])
+        requests: list[Any] = [[prompt, _UNTIL]] if generative else [[prompt, f" {label}"] for label in labels]
+        arguments = {f"gen_args_{n}": {"arg_0": first, "arg_1": second} for n, (first, second) in enumerate(requests)}
+        target = doc["label"] if generative else str(doc["gold"])
+        start = {"doc_id": number, "doc": doc, "target": target, "arguments": arguments}
+        line_starts.append(json.dumps(start, ensure_ascii=False)[:-1])
         hashes.append((_hash(json.dumps(doc, indent=2, ensure_ascii=False)), _hash(prompt), _hash(target)))
-    replies = [[_reply(labels, answer, free, rng) for _ in range(_VARIANTS)] for answer in range(size + 1)]
-    return Task(name, labels, gold, heads, hashes, replies)
+    outputs = [[_output(labels, answer, generative, rng) for _ in range(_VARIANTS)] for answer in range(size + 1)]
+    return Task(name, labels, gold, line_starts, hashes, outputs)
 
 
-def _reply(labels: Sequence[str], answer: int, free: bool, rng: np.random.Generator) -> str:
-    """`resps` and `filtered_resps` of a document: likelihoods with the answer's above the others, or a text."""
-    if free:
-        said = f" {labels[answer]}" if answer < len(labels) else " I cannot say"
-        return f'"resps": {json.dumps([[said]])}, "filtered_resps": {json.dumps([said])}'
+def _output(labels: Sequence[str], answer: int, generative: bool, rng: np.random.Generator) -> str:
+    """`resps` and `filtered_resps` of a document: a reply, or log-likelihoods with the answer's the highest."""
+    if generative:
+        reply = f" {labels[answer]}" if answer < len(labels) else " I cannot say"
+        return f'"resps": {json.dumps([[reply]])}, "filtered_resps": {json.dumps([reply])}'
     likelihoods = -3 - 6 * rng.random(len(labels))
     likelihoods[min(answer, len(labels) - 1)] = -2 * rng.random()
     pairs = [[str(value), "False"] for value in likelihoods.tolist()]
     return f'"resps": {json.dumps([[pair] for pair in pairs])}, "filtered_resps": {json.dumps(pairs)}'
 
 
-def _answers(task: Task, skill: float, rng: np.random.Generator) -> np.ndarray:
-    """Answers of a model; the number of labels stands for none."""
+def _random_answers(task: Task, skill: float, rng: np.random.Generator) -> np.ndarray:
+    """Label indices that a model answers; the number of labels stands for no label."""
     other = rng.integers(len(task.labels), size=len(task.gold))
     answers = np.where(rng.random(len(task.gold)) < skill, task.gold, other)
-    return np.where(rng.random(len(task.gold)) < 0.03, len(task.labels), answers) if task.is_free else answers
+    return np.where(rng.random(len(task.gold)) < 0.03, len(task.labels), answers) if task.is_generative else answers
 
 
-def _lines(task: Task, answers: np.ndarray, rng: np.random.Generator) -> str:
-    names = ["acc", *_PAIRED, *(["missing", "ambiguous"] if task.is_free else [])]
+def _sample_lines(task: Task, answers: np.ndarray, rng: np.random.Generator) -> str:
+    names = ["acc", *_PAIRED, *(["missing", "ambiguous"] if task.is_generative else [])]
     middle = f', "filter": "none", "metrics": {json.dumps(names)}, '
     lines, variants = [], rng.integers(_VARIANTS, size=len(answers)).tolist()
-    rows = zip(task.heads, task.hashes, task.gold.tolist(), answers.tolist(), variants, strict=True)
-    for head, (doc, prompt, target), gold, answer, variant in rows:
-        said = answer if answer < len(task.labels) else -1
-        pair = f"[{gold}, {said}, {len(task.labels)}]"
-        tail = "".join(f', "{name}": {pair}' for name in _PAIRED)
-        rates = f', "missing": {float(said < 0)}, "ambiguous": 0.0' if task.is_free else ""
+    rows = zip(task.line_starts, task.hashes, task.gold.tolist(), answers.tolist(), variants, strict=True)
+    for start, (doc, prompt, target), gold, answer, variant in rows:
+        parsed = answer if answer < len(task.labels) else -1
+        item = f"[{gold}, {parsed}, {len(task.labels)}]"
+        paired = "".join(f', "{name}": {item}' for name in _PAIRED)
+        rates = f', "missing": {float(parsed < 0)}, "ambiguous": 0.0' if task.is_generative else ""
         lines.append(
-            f'{head}, {task.replies[answer][variant]}{middle}"doc_hash": "{doc}", "prompt_hash": "{prompt}", '
-            f'"target_hash": "{target}", "acc": {float(gold == said)}{tail}{rates}}}\n'
+            f'{start}, {task.outputs[answer][variant]}{middle}"doc_hash": "{doc}", "prompt_hash": "{prompt}", '
+            f'"target_hash": "{target}", "acc": {float(gold == parsed)}{paired}{rates}}}\n'
         )
     return "".join(lines)
 
@@ -163,10 +163,10 @@ def _results(number: int, tasks: Sequence[Task], answers: dict[str, np.ndarray])
 
 
 def _aggregates(task: Task, answers: np.ndarray) -> dict[str, Any]:
-    said = np.where(answers < len(task.labels), answers, -1)
-    found = asdict(scores(task.gold.tolist(), said.tolist(), len(task.labels)))
-    rates = {"missing": float(np.mean(said < 0)), "ambiguous": 0.0} if task.is_free else {}
-    figures = {f"{metric},none": value for metric, value in {**found, **rates}.items()}
+    parsed = np.where(answers < len(task.labels), answers, -1)
+    metrics = asdict(scores(task.gold.tolist(), parsed.tolist(), len(task.labels)))
+    rates = {"missing": float(np.mean(parsed < 0)), "ambiguous": 0.0} if task.is_generative else {}
+    figures = {f"{metric},none": value for metric, value in {**metrics, **rates}.items()}
     return {"name": task.name, "alias": task.name, "sample_len": len(answers), **figures}
 
 
@@ -179,17 +179,17 @@ def _config(task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
         "dataset_kwargs": {"labels": task.labels},
         "test_split": "test",
         "doc_to_text": f"{_INSTRUCTION.format(', '.join(task.labels))}\nSentence: {{{{text}}}}\n",
-        "doc_to_target": "label" if task.is_free else "gold",
+        "doc_to_target": "label" if task.is_generative else "gold",
         "description": "",
         "target_delimiter": " ",
         "fewshot_delimiter": "\n\n",
         "num_fewshot": 0,
-        "output_type": "generate_until" if task.is_free else "multiple_choice",
+        "output_type": "generate_until" if task.is_generative else "multiple_choice",
         "repeats": 1,
         "gen_prefix": "label:",
         "metadata": {"version": 1.0, "fin": fin, **arguments},
     }
-    return config | ({"generation_kwargs": _UNTIL} if task.is_free else {"doc_to_choice": "choices"})
+    return config | ({"generation_kwargs": _UNTIL} if task.is_generative else {"doc_to_choice": "choices"})
 
 
 def _hash(text: str) -> str:

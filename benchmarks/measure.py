@@ -1,34 +1,43 @@
-"""What the benchmarks share: running a command, with its wall time, CPU time and peak memory; rows; tables.
+"""Shared by the benchmarks: commands and workers with their wall time, CPU time and peak memory; options; tables.
 
-Standard library only at import.
-
-The measuring process must stay small: Linux counts the memory of the parent at the moment of the fork as the child's.
+Imports only the standard library, because the measuring process must stay small: Linux counts the parent's memory at
+the moment of the fork as the child's.
 """
 
+import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
-QUIET = {
+MODEL_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_CPU_KVCACHE_SPACE": "2",
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
 }
-"""For commands that load models: nothing is downloaded, and vLLM on a CPU takes all cores and 2 GiB for its cache."""
+"""For commands that load models: no downloads; on a CPU, vLLM uses all cores and a KV cache of 2 GiB."""
+_RESULT_MARK = "RESULT"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run took: wall and CPU time in seconds, peak resident memory of its largest process in MiB."""
+    """Cost of one run.
+
+    Attributes:
+        wall: wall time in seconds.
+        cpu: CPU time in seconds.
+        mib: peak resident memory of the largest process in MiB.
+    """
 
     wall: float
     cpu: float
@@ -36,10 +45,10 @@ class Cost:
 
 
 def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Cost:
-    """Run `command` once, output thrown away; `env` is added to this process's environment.
+    """Run `command` once and discard its output; `env` is added to this process's environment.
 
     Raises:
-        SystemExit: the command failed; its last lines are shown.
+        SystemExit: the command failed; the message ends with its last lines.
     """
     start = time.perf_counter()
     child = subprocess.Popen(
@@ -51,77 +60,104 @@ def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
         cwd="/",
     )
     assert child.stderr is not None
-    said = child.stderr.read()
+    errors = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     wall = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise SystemExit(f"{' '.join(str(word) for word in command)}: failed\n{said[-2000:]}")
+        raise SystemExit(f"{' '.join(str(word) for word in command)}: failed\n{errors[-2000:]}")
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def median(costs: Sequence[Cost]) -> Cost:
-    """The median of each figure by itself."""
-    return Cost(*(statistics.median(column) for column in zip(*((c.wall, c.cpu, c.mib) for c in costs), strict=True)))
+    """The median of each figure, taken separately."""
+    return Cost(*(statistics.median(figures) for figures in zip(*map(astuple, costs), strict=True)))
 
 
-def in_turns(times: int, commands: Mapping[str, tuple[Sequence[str | Path], Mapping[str, str]]]) -> dict[str, Cost]:
-    """Medians of `times` runs of each command, taken in turns, so that a busy minute falls on all of them alike."""
-    taken: dict[str, list[Cost]] = {name: [] for name in commands}
+def run_in_turns(times: int, commands: Mapping[str, tuple[Sequence[str | Path], Mapping[str, str]]]) -> dict[str, Cost]:
+    """Median cost of `times` runs of each command, alternating so that other load on the machine affects all alike."""
+    costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for _ in range(times):
         for name, (command, env) in commands.items():
-            taken[name].append(run(command, env))
-    return {name: median(costs) for name, costs in taken.items()}
+            costs[name].append(run(command, env))
+    return {name: median(runs) for name, runs in costs.items()}
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a module's docstring as written."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_mirror_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--mirror`, the raw data for `row_source`."""
+    parser.add_argument(
+        "--mirror",
+        type=Path,
+        default=os.environ.get("FIN_TEST_MIRROR"),
+        help="folder with the raw data, for real rows (default: FIN_TEST_MIRROR)",
+    )
 
 
 def row_source(mirror: Path | None, scratch: Path) -> dict[str, str]:
-    """The environment in which tasks read real rows: those of `mirror`, fetched into `scratch`.
+    """Environment variables that select the rows of the tasks.
 
-    Without a mirror what FIN_DATA says, by default embedded rows.
+    With a mirror, its real rows, fetched into `scratch`; otherwise FIN_DATA, by default the sample rows.
     """
     if mirror is None:
         return {"FIN_DATA": os.environ.get("FIN_DATA", "sample")}
-    found = {"FIN_DATA": "real", "FIN_DATA_DIR": str(scratch / "data")}
-    run([BIN / "fin", "data", "fetch", "--mirror", mirror.resolve()], found)
-    return found
+    env = {"FIN_DATA": "real", "FIN_DATA_DIR": str(scratch / "data")}
+    run([BIN / "fin", "data", "fetch", "--mirror", mirror.resolve()], env)
+    return env
 
 
-def aside(file: str, job: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    """What `file --worker JOB` tells (`tell`), in a process of its own: memory and caches are one job's only.
+def run_worker(file: str | Path, job: Mapping[str, Any], env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run `file --worker JOB` in a separate process and return what it passes to `report_result`.
+
+    Memory and caches of a job are then its own.
 
     Raises:
-        SystemExit: it failed; what it said is shown.
+        SystemExit: the worker failed; the message ends with its last lines.
     """
-    command = [sys.executable, file, "--worker", json.dumps(job)]
-    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{job}: failed\n{done.stderr[-4000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.rpartition("RESULT")[2])
-    return found
+    command = [sys.executable, str(file), "--worker", json.dumps(job, default=str)]
+    process = subprocess.run(command, env={**os.environ, **(env or {})}, capture_output=True, text=True)
+    if process.returncode:
+        raise SystemExit(f"{job}: failed\n{process.stderr[-4000:]}")
+    result: dict[str, Any] = json.loads(process.stdout.rpartition(_RESULT_MARK)[2])
+    return result
 
 
-def tell(result: Mapping[str, Any]) -> None:
-    """The result of a worker, to `aside`; libraries print, too."""
-    print("RESULT" + json.dumps(result), flush=True)
+def report_result(result: Mapping[str, Any]) -> None:
+    """Pass a worker's result to `run_worker`, marked because libraries print too."""
+    print(_RESULT_MARK + json.dumps(result), flush=True)
 
 
-def peak() -> float:
-    """Peak resident memory of this process and those it started, together, MiB."""
+def total_peak_memory() -> float:
+    """Peak resident memory of this process plus those of its descendants, MiB."""
     import psutil
 
-    me = psutil.Process()
-    return sum(peak_of(process.pid) for process in [me, *me.children(recursive=True)])
+    this = psutil.Process()
+    return sum(peak_memory_of(process.pid) for process in [this, *this.children(recursive=True)])
 
 
-def peak_of(pid: int) -> float:
-    """Peak resident memory of a process, MiB: the kernel's own mark.
+def peak_memory_of(pid: int) -> float:
+    """Peak resident memory of a process, MiB, as recorded by the kernel.
 
-    Unlike `ru_maxrss` it does not count what the parent had at the fork.
+    Unlike `ru_maxrss`, it excludes the parent's memory at the fork.
     """
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def row(*cells: object) -> None:
-    """Print a row of a table."""
-    print(f"| {' | '.join(map(str, cells))} |")
+def print_row(*cells: object) -> None:
+    """Print one row of a Markdown table."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def print_progress(line: str) -> None:
+    """Print a line of progress to standard error."""
+    print(f"… {line}", file=sys.stderr, flush=True)
+
+
+def machine_summary() -> str:
+    """Date, architecture, number of cores and Python version."""
+    return f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

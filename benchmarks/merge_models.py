@@ -1,4 +1,4 @@
-"""Bases and adapters of random weights in the shapes of real models, written as checkpoints; the tokenizer is real."""
+"""Base checkpoints and adapters with random weights, in the shapes of real models and with a real tokenizer."""
 
 import json
 import shutil
@@ -12,7 +12,8 @@ from fin_plugins.merging.adapter_files import write_adapter
 from fin_plugins.merging.low_rank import LowRankMatrix
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# Width, inner width, layers, heads, key heads: Llama 3.2 and 3. The vocabulary is the demo model's, tied.
+# Llama 3.2 and 3: hidden size, intermediate size, layers, attention heads, key-value heads. The vocabulary is the demo
+# model's; embeddings are tied.
 SHAPES = {
     "tiny": (64, 128, 2, 4, 2),
     "1b": (2048, 8192, 16, 32, 8),
@@ -22,7 +23,7 @@ SHAPES = {
 
 
 def make_base(folder: Path, shape: str) -> Path:
-    """The demo model for `135m`; else a random model in bfloat16, layer by layer, in files of one layer each."""
+    """The demo model for `135m`, otherwise a random bfloat16 model in `folder`, with one file per layer."""
     from transformers import AutoConfig
 
     demo = demo_model()
@@ -32,31 +33,38 @@ def make_base(folder: Path, shape: str) -> Path:
     for file in demo.iterdir():
         if not file.name.endswith(".safetensors") and file.is_file():
             shutil.copy(file, folder / file.name)
-    width, inner, layers, heads, key_heads = SHAPES[shape]
+    hidden, intermediate, layers, heads, key_heads = SHAPES[shape]
     config = AutoConfig.from_pretrained(demo).to_dict()
-    sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
-    sizes |= {"num_attention_heads": heads, "num_key_value_heads": key_heads, "head_dim": width // heads}
+    sizes = {"hidden_size": hidden, "intermediate_size": intermediate, "num_hidden_layers": layers}
+    sizes |= {"num_attention_heads": heads, "num_key_value_heads": key_heads, "head_dim": hidden // heads}
     (folder / "config.json").write_text(json.dumps({**config, **sizes}))
-    _write_weights(folder, width, inner, layers, width // heads * key_heads, int(config["vocab_size"]))
+    _write_weights(folder, hidden, intermediate, layers, hidden // heads * key_heads, int(config["vocab_size"]))
     return folder
 
 
-def _write_weights(folder: Path, width: int, inner: int, layers: int, keys: int, vocabulary: int) -> None:
-    """The embeddings and then each layer, in the order and under the names of a Llama."""
-    matrices = {f"self_attn.{name}_proj": (size, width) for name, size in (("q", width), ("k", keys), ("v", keys))}
-    matrices |= {"self_attn.o_proj": (width, width), "mlp.down_proj": (width, inner)}
-    matrices |= dict.fromkeys(("mlp.gate_proj", "mlp.up_proj"), (inner, width))
-    shards = [{"model.embed_tokens.weight": (vocabulary, width), "model.norm.weight": (width,)}]
-    norms = dict.fromkeys(("input_layernorm", "post_attention_layernorm"), (width,))
+def _write_weights(folder: Path, hidden: int, intermediate: int, layers: int, keys: int, vocabulary: int) -> None:
+    """Write the embeddings, then each layer, in the order and with the names of a Llama."""
+    parts: dict[str, tuple[int, ...]] = {
+        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.k_proj": (keys, hidden),
+        "self_attn.v_proj": (keys, hidden),
+        "self_attn.o_proj": (hidden, hidden),
+        "mlp.down_proj": (hidden, intermediate),
+        "mlp.gate_proj": (intermediate, hidden),
+        "mlp.up_proj": (intermediate, hidden),
+        "input_layernorm": (hidden,),
+        "post_attention_layernorm": (hidden,),
+    }
+    shards: list[dict[str, tuple[int, ...]]]
+    shards = [{"model.embed_tokens.weight": (vocabulary, hidden), "model.norm.weight": (hidden,)}]
     for layer in range(layers):
-        parts: dict[str, tuple[int, ...]] = {**matrices, **norms}
         shards.append({f"model.layers.{layer}.{name}.weight": shape for name, shape in parts.items()})
-    index = {}
+    weight_map = {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         _write_shard(folder / name, shard)
-        index.update(dict.fromkeys(shard, name))
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+        weight_map.update(dict.fromkeys(shard, name))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
 def _write_shard(file: Path, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -69,7 +77,7 @@ def _write_shard(file: Path, shapes: dict[str, tuple[int, ...]]) -> None:
 
 
 def make_adapter(folder: Path, base: Path, rank: int, seed: int) -> Path:
-    """A random adapter of all projections, in float32; its change is about one per cent of random weights."""
+    """A random float32 adapter of all projections; its change is about one per cent of the size of random weights."""
     torch.manual_seed(seed)
     products = {}
     for file in sorted(base.glob("*.safetensors")):

@@ -1,23 +1,30 @@
-"""`fin_vllm` against lm-eval's `vllm`: seconds a document, peak memory, inner nodes, block sizes, number of labels.
+"""`fin_vllm` against lm-eval's `vllm`: time per document, memory and inner nodes, by block size and number of labels.
 
     python benchmarks/score_labels.py                     # the demo model, two cores: about 25 minutes
     python benchmarks/score_labels.py --shape 8b --gpu    # random weights at 8B shape, on a GPU
 
-Every engine has a process of its own, one at a time. The prefix cache is emptied before each measurement. Rows are real
-with `--mirror` (or FIN_DATA=real, where they were fetched), embedded ones otherwise; the table says which.
+Each engine runs in its own process, one at a time. The prefix cache is emptied before each measurement. Rows are real
+with `--mirror` (or FIN_DATA=real after `fin data fetch`), otherwise the embedded ones; the table says which.
 """
 
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measure import aside, peak, row, row_source, tell
+from measure import (
+    add_mirror_option,
+    argument_parser,
+    print_progress,
+    print_row,
+    report_result,
+    row_source,
+    run_worker,
+    total_peak_memory,
+)
 
 TASKS = ("fin_fpb", "fin_fomc", "fin_argument", "fin_finred")
 LABELS = (2, 3, 5, 8, 12, 16, 20, 24, 29)
@@ -29,37 +36,38 @@ SHAPES = {
 
 def main() -> None:
     """Measure and print the tables."""
-    options = _options()
+    options = _parse_options()
     if options.worker:
-        tell(_work(json.loads(options.worker)))
+        report_result(_measure_engine(json.loads(options.worker)))
         return
     with tempfile.TemporaryDirectory(prefix="fin-bench-") as scratch:
         os.environ |= row_source(options.mirror, Path(scratch))
-        model = _model(options.shape, Path(scratch))
+        model = _prepare_model(options.shape, Path(scratch))
         arguments = {"pretrained": str(model), "dtype": options.dtype, "max_model_len": 2048}
         arguments |= {"load_format": "dummy"} if options.shape else {}
         arguments |= {} if options.gpu else {"enforce_eager": True}
-        job = {"arguments": arguments, "documents": options.documents, "seen": options.stock_documents}
+        job = {"arguments": arguments, "documents": options.documents, "stock_documents": options.stock_documents}
         blocks = options.blocks or ([16] if options.gpu else [32, 64, 128])
-        stock = _run(job | {"engine": "vllm"})
-        ours = {block: _run(job | {"engine": "fin_vllm", "block": block}) for block in blocks}
-    _print_tables(options, stock, ours)
+        stock = _run_engine(job | {"engine": "vllm"})
+        fin_vllm = {block: _run_engine(job | {"engine": "fin_vllm", "block": block}) for block in blocks}
+    _print_tables(options, stock, fin_vllm)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _parse_options() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
     parser.add_argument("--shape", choices=SHAPES, help="random weights of this size instead of the demo model")
     parser.add_argument("--gpu", action="store_true", help="no eager mode, vLLM's own block size")
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--documents", type=int, default=48, help="documents a task (default 48)")
-    parser.add_argument("--stock-documents", type=int, default=24, help="of these, for lm-eval's way (default 24)")
+    parser.add_argument("--documents", type=int, default=48, help="documents per task (default 48)")
+    parser.add_argument("--stock-documents", type=int, default=24, help="of these, for lm-eval's engine (default 24)")
     parser.add_argument("--blocks", type=int, nargs="*", help="cache block sizes to compare")
-    parser.add_argument("--mirror", type=Path, default=os.environ.get("FIN_TEST_MIRROR"), help="raw data")
+    add_mirror_option(parser)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _model(shape: str | None, scratch: Path) -> Path:
+def _prepare_model(shape: str | None, scratch: Path) -> Path:
+    """The demo model, or the configuration and tokenizer of a model whose weights vLLM makes up."""
     from fin_plugins.demo import demo_model
 
     if shape is None:
@@ -71,7 +79,7 @@ def _model(shape: str | None, scratch: Path) -> Path:
     config = LlamaConfig(
         **SHAPES[shape],
         num_key_value_heads=8,
-        vocab_size=128256,  # Llama 3's: the vocabulary is what lm-eval's way computes at every position
+        vocab_size=128256,  # Llama 3's: lm-eval's engine computes the full vocabulary at every position
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         architectures=["LlamaForCausalLM"],
@@ -81,15 +89,15 @@ def _model(shape: str | None, scratch: Path) -> Path:
     return scratch / shape
 
 
-def _run(job: dict[str, Any]) -> dict[str, Any]:
-    """One engine in a process of its own."""
-    print(f"… {job['engine']}{' block ' + str(job['block']) if 'block' in job else ''}", file=sys.stderr, flush=True)
+def _run_engine(job: dict[str, Any]) -> dict[str, Any]:
+    """Measure one engine in its own process."""
+    print_progress(job["engine"] + (f" block {job['block']}" if "block" in job else ""))
     env = {"VLLM_LOGGING_LEVEL": "ERROR", "TOKENIZERS_PARALLELISM": "false", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
     cache = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2")
-    return aside(__file__, job, {**env, "VLLM_CPU_KVCACHE_SPACE": cache})
+    return run_worker(__file__, job, {**env, "VLLM_CPU_KVCACHE_SPACE": cache})
 
 
-def _work(job: dict[str, Any]) -> dict[str, Any]:
+def _measure_engine(job: dict[str, Any]) -> dict[str, Any]:
     import lm_eval.models  # noqa: F401 (registers lm-eval's own classes)
     from lm_eval.api.registry import get_model
 
@@ -101,93 +109,76 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
     arguments = job["arguments"] | ({"block_size": job["block"]} if "block" in job else {})
     start = time.perf_counter()
     lm = get_model(job["engine"])(**arguments)
-    measured: dict[str, Any] = {"start": time.perf_counter() - start, "tasks": {}, "labels": {}}
+    figures: dict[str, Any] = {"start": time.perf_counter() - start, "tasks": {}, "labels": {}}
     modes = ["exact"] if job["engine"] == "vllm" else ["bare", "exact", "prune"]
-    count = job["seen"] if job["engine"] == "vllm" else job["documents"]
+    count = job["stock_documents"] if job["engine"] == "vllm" else job["documents"]
     for task in TASKS:
         requests = build_requests(lm, task, count)
-        measured["tasks"][task] = {mode: _measure(lm, requests, mode) for mode in modes}
-    for labels in LABELS:
-        some = [request for request in requests if request.idx < labels and request.doc_id < job["seen"] // 3]
-        measured["labels"][labels] = {mode: _measure(lm, some, mode) for mode in modes}
-    measured["mib"] = peak()
-    return measured
+        figures["tasks"][task] = {mode: _measure_scoring(lm, requests, mode) for mode in modes}
+    for labels in LABELS:  # of the last task, with its first labels only
+        documents = job["stock_documents"] // 3
+        subset = [request for request in requests if request.idx < labels and request.doc_id < documents]
+        figures["labels"][labels] = {mode: _measure_scoring(lm, subset, mode) for mode in modes}
+    figures["mib"] = total_peak_memory()
+    return figures
 
 
-def _measure(lm: Any, requests: list[Any], mode: str) -> dict[str, float]:
-    """Seconds a document, tokenising included, and inner nodes a document.
+def _measure_scoring(lm: Any, requests: list[Any], mode: str) -> dict[str, float]:
+    """Seconds (including tokenising) and inner nodes per document.
 
-    An engine's first `exact` also pays for a compilation inside vLLM, once in its life (2 s here): it is not left out.
+    The first `exact` of an engine includes a one-time compilation inside vLLM (2 s here).
     """
     documents = len({request.doc_id for request in requests})
-    score: Callable[[], object] = lambda: lm.loglikelihood(requests, disable_tqdm=True)  # noqa: E731
-    if mode == "bare":
-        score = lambda: _bare(lm, requests)  # noqa: E731
     lm.prune = mode == "prune"
     lm.query_counts = {"documents": 0, "nodes": 0}
     lm.model.reset_prefix_cache()
     start = time.perf_counter()
-    score()
+    if mode == "bare":
+        _prefill(lm, requests)
+    else:
+        lm.loglikelihood(requests, disable_tqdm=True)
     seconds = time.perf_counter() - start
     return {"seconds": seconds / documents, "inner": lm.query_counts["nodes"] / documents - 1, "documents": documents}
 
 
-def _bare(lm: Any, requests: list[Any]) -> None:
-    """One token generated from each document's prompt: the least that any scoring must do."""
+def _prefill(lm: Any, requests: list[Any]) -> None:
+    """Generate one token from each document's prompt: the least work that any scoring must do."""
     from vllm import SamplingParams
 
     prompts = lm.tok_encode(sorted({request.args[0] for request in requests}))
-    lm._model_generate(prompts, generate=True, sampling_params=SamplingParams(temperature=0, max_tokens=1))
+    lm.generate_tokens(prompts, [SamplingParams(temperature=0, max_tokens=1)] * len(prompts))
 
 
-def _print_tables(options: argparse.Namespace, stock: dict[str, Any], ours: dict[int, dict[str, Any]]) -> None:
+def _print_tables(options: argparse.Namespace, stock: dict[str, Any], fin_vllm: dict[int, dict[str, Any]]) -> None:
     print(f"\n{options.shape or 'SmolLM2-135M-Instruct'}, {options.dtype}, {os.environ['FIN_DATA']} rows\n")
-    row(
-        "task",
-        "block",
-        "lm-eval vllm",
-        "exact",
-        "ratio",
-        "prune",
-        "ratio",
-        "bare prefill",
-        "prune / bare",
-        "inner nodes",
-    )
-    row(*["---"] * 10)
+    columns = ["task", "block", "lm-eval vllm", "exact", "ratio", "prune", "ratio", "bare prefill", "prune / bare"]
+    print_row(*columns, "inner nodes")
+    print_row(*["---"] * 10)
     for task in TASKS:
-        theirs = stock["tasks"][task]["exact"]["seconds"]
-        for block, result in ours.items():
-            exact, prune, bare = (result["tasks"][task][mode] for mode in ("exact", "prune", "bare"))
-            took = [exact["seconds"], prune["seconds"], bare["seconds"]]
-            ratios = [f"{theirs / took[0]:.1f}", f"{theirs / took[1]:.1f}", f"{took[1] / took[2]:.1f}"]
-            nodes = f"{prune['inner']:.1f} of {exact['inner']:.1f}"
-            row(
-                task,
-                block,
-                _ms(theirs),
-                _ms(took[0]),
-                ratios[0],
-                _ms(took[1]),
-                ratios[1],
-                _ms(took[2]),
-                ratios[2],
-                nodes,
+        reference = stock["tasks"][task]["exact"]["seconds"]
+        for block, figures in fin_vllm.items():
+            modes = figures["tasks"][task]
+            exact, prune, bare = (modes[mode]["seconds"] for mode in ("exact", "prune", "bare"))
+            print_row(
+                *(task, block, _format_ms(reference)),
+                *(_format_ms(exact), f"{reference / exact:.1f}"),
+                *(_format_ms(prune), f"{reference / prune:.1f}"),
+                *(_format_ms(bare), f"{prune / bare:.1f}"),
+                f"{modes['prune']['inner']:.1f} of {modes['exact']['inner']:.1f}",
             )
-    print("\nMilliseconds a document; inner nodes a document with prune and without.\n")
-    block, best = next(iter(ours.items()))
-    row(f"labels of fin_finred (block {block})", "lm-eval vllm", "exact", "prune")
-    row(*["---"] * 4)
+    print("\nMilliseconds per document; inner nodes per document with pruning, of those without.\n")
+    block, figures = next(iter(fin_vllm.items()))
+    print_row(f"labels of fin_finred (block {block})", "lm-eval vllm", "exact", "prune")
+    print_row(*["---"] * 4)
     for labels in map(str, LABELS):
-        took = best["labels"][labels]
-        row(
-            labels, *(_ms(mode["seconds"]) for mode in (stock["labels"][labels]["exact"], took["exact"], took["prune"]))
-        )
+        modes = figures["labels"][labels]
+        columns = [stock["labels"][labels]["exact"], modes["exact"], modes["prune"]]
+        print_row(labels, *(_format_ms(mode["seconds"]) for mode in columns))
     print(f"\nPeak memory of both processes, MiB: lm-eval vllm {stock['mib']:,.0f}", end="")
-    print("".join(f", fin_vllm with blocks of {block} {result['mib']:,.0f}" for block, result in ours.items()))
+    print("".join(f", fin_vllm with blocks of {block} {figures['mib']:,.0f}" for block, figures in fin_vllm.items()))
 
 
-def _ms(seconds: float) -> str:
+def _format_ms(seconds: float) -> str:
     return f"{seconds * 1000:,.0f}"
 
 

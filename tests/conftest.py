@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: the mirror of real data, the real demo model, tiny models built in place."""
+"""Fixtures and helpers for all tests: the mirror of real data, the demo model, tiny random models."""
 
 import json
 import os
@@ -22,12 +22,10 @@ FIXTURES = ROOT / "tests" / "fixtures"
 
 @pytest.fixture(scope="session")
 def mirror() -> Path:
-    """The real raw files, where this machine has them; tests that need them are skipped elsewhere, visibly."""
+    """Folder of the real raw data files; skips tests that need them if this machine has none."""
     folder = Path(os.environ.get("FIN_TEST_MIRROR") or ROOT.parent / "shared" / "upstream")
     if not (folder / "SHA256SUMS").is_file():
-        pytest.skip(
-            "no mirror of the real data here: set FIN_TEST_MIRROR to a folder laid out like the public addresses"
-        )
+        pytest.skip("no mirror of the real data: set FIN_TEST_MIRROR to a folder laid out like the public addresses")
     return folder
 
 
@@ -44,7 +42,7 @@ def sample_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TEMPLATES = {
-    # name: (BOS, EOS, further control tokens)
+    # name: (BOS, EOS, other control tokens)
     "llama3": ("<|begin_of_text|>", "<|eot_id|>", ["<|start_header_id|>", "<|end_header_id|>"]),
     "mistral": ("<s>", "</s>", ["[INST]", "[/INST]"]),
     "phi3": ("<s>", "<|end|>", ["<|user|>", "<|assistant|>"]),
@@ -55,12 +53,12 @@ TEMPLATES = {
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny random Llama a chat template, each with a byte-level tokenizer that puts BOS in front by itself."""
+    """One tiny random Llama per chat template, with a byte-level tokenizer that prepends BOS."""
     return {name: _tiny_model(tmp_path_factory.mktemp(name), name) for name in TEMPLATES}
 
 
 def byte_tokenizer(name: str) -> "PreTrainedTokenizerFast":
-    """One token per byte, the control tokens of a chat template, and BOS put in front by itself."""
+    """A tokenizer with one token per byte and the control tokens of a chat template, which prepends BOS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -101,20 +99,20 @@ def _tiny_model(folder: Path, name: str) -> Path:
 
 
 def result_file(folder: Path) -> dict:
-    """The one result file that lm-eval wrote below `folder`."""
+    """The only result file that lm-eval wrote below `folder`."""
     (file,) = folder.rglob("results_*.json")
     return json.loads(file.read_text(encoding="utf-8"))
 
 
 def samples(folder: Path, task: str) -> list[dict]:
-    """The rows of the sample file that lm-eval wrote for `task` below `folder`."""
+    """Rows of the only sample file that lm-eval wrote for `task` below `folder`."""
     (file,) = folder.rglob(f"samples_{task}_2*.jsonl")
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Tiny models are slower on two threads than on one, ten times so where other processes run."""
+    """Use one torch thread, because more slow tiny models down, up to tenfold on a busy machine."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""The kernel's own limit on the size of a file: what writes a larger one gets an error, as on a full disk."""
+"""A simulated full disk: the kernel limits the size of files, so that writing a larger file fails."""
 
 import resource
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""The parts of `scripts/behaviour.py`."""
+"""Modules of `scripts/behaviour.py`."""

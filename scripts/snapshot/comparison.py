@@ -1,4 +1,4 @@
-"""How two snapshots differ, in words."""
+"""Describe how two snapshots differ."""
 
 import json
 import re
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 
-def compare(before: Path, after: Path, ignore: str | None = None, most: int = 5) -> bool:
+def compare(before: Path, after: Path, ignore: str | None = None, limit: int = 5) -> bool:
     """Print the first differences of each section.
 
     Args:
-        before: folder of a snapshot.
-        after: folder of another one.
-        ignore: regular expression; differences whose line it is found in do not count.
-        most: lines to print per section.
+        before: folder of the first snapshot.
+        after: folder of the second snapshot.
+        ignore: regular expression; differences whose line matches do not count.
+        limit: number of differences to print per section.
 
     Returns:
         Whether the two are equal.
@@ -27,36 +27,36 @@ def compare(before: Path, after: Path, ignore: str | None = None, most: int = 5)
     for name in names:
         files = [folder / f"{name}.json" for folder in (before, after)]
         missing = [str(file) for file in files if not file.is_file()]
-        found = [f"{file} is missing" for file in missing]
+        lines = [f"{file} is missing" for file in missing]
         if not missing:
-            found = list(differences(*(json.loads(file.read_text(encoding="utf-8")) for file in files)))
+            lines = list(differences(*(json.loads(file.read_text(encoding="utf-8")) for file in files)))
         if ignore:
-            found = [line for line in found if not re.search(ignore, line)]
-        different |= bool(found)
-        print(f"{name}: {f'different in {len(found)} place(s)' if found else 'equal'}")
-        for line in found[:most]:
+            lines = [line for line in lines if not re.search(ignore, line)]
+        different |= bool(lines)
+        print(f"{name}: {f'different in {len(lines)} place(s)' if lines else 'equal'}")
+        for line in lines[:limit]:
             print(f"  {line}")
-        if len(found) > most:
-            print(f"  and {len(found) - most} more")
+        if len(lines) > limit:
+            print(f"  and {len(lines) - limit} more")
     return not different
 
 
 def differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
-    """Each place where two JSON values differ, in words."""
+    """One line for each place where two JSON values differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
-            at = f"{place} > {key}" if place else key
+            inner = f"{place} > {key}" if place else key
             if key not in after or key not in before:
-                yield f"{at}: only {'before' if key in before else 'after'}"
+                yield f"{inner}: only {'before' if key in before else 'after'}"
             else:
-                yield from differences(before[key], after[key], at)
+                yield from differences(before[key], after[key], inner)
     elif isinstance(before, list) and isinstance(after, list):
-        yield from _of_lists(before, after, place)
+        yield from _list_differences(before, after, place)
     elif json.dumps(before) != json.dumps(after):  # NaN equals NaN here
-        yield f"{place}: {_short(before, after)} before, {_short(after, before)} after"
+        yield f"{place}: {_shorten(before, after)} before, {_shorten(after, before)} after"
 
 
-def _of_lists(before: list[Any], after: list[Any], place: str) -> Iterator[str]:
+def _list_differences(before: list[Any], after: list[Any], place: str) -> Iterator[str]:
     if len(before) == len(after):
         for number, (first, second) in enumerate(zip(before, after, strict=True)):
             yield from differences(first, second, f"{place} > {number}")
@@ -68,11 +68,11 @@ def _of_lists(before: list[Any], after: list[Any], place: str) -> Iterator[str]:
         yield f"{place}: {len(before)} entries before, {len(after)} after"
 
 
-def _short(value: Any, other: Any) -> str:
-    """A value; of a long text, what stands around the first difference."""
-    text, second = (json.dumps(one, ensure_ascii=False) for one in (value, other))
+def _shorten(value: Any, other: Any) -> str:
+    """A value as JSON; if that is long, only the part around the first difference from the other value."""
+    text, other_text = (json.dumps(json_value, ensure_ascii=False) for json_value in (value, other))
     if len(text) <= 100:
         return text
-    pairs = enumerate(zip(text, second, strict=False))
-    start = max(next((place for place, (a, b) in pairs if a != b), len(second)) - 30, 0)
+    pairs = enumerate(zip(text, other_text, strict=False))
+    start = max(next((index for index, (a, b) in pairs if a != b), len(other_text)) - 30, 0)
     return f"{'…' * bool(start)}{text[start : start + 80]}…"

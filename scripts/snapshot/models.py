@@ -1,4 +1,4 @@
-"""Tiny models, adapters and tokenizers, the same in every run."""
+"""Tiny models, adapters and tokenizers, identical in every run."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ TEMPLATE_FOLDER = ROOT / "tests" / "fixtures" / "templates"
 
 
 def make_model(folder: Path, template: str) -> Path:
-    """A random Llama of four layers; its weights are large, so that its answers differ."""
+    """A random Llama with four layers, whose weights are large so that its answers differ."""
     from tests.conftest import byte_tokenizer
     from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
@@ -41,7 +41,7 @@ def make_adapter(folder: str, base: Path, seed: int) -> Path:
 
 
 def make_checkpoint(folder: str, base: Path, seed: int) -> Path:
-    """The base with noise on every weight, as a full fine-tune."""
+    """The base with noise on every weight, like a full fine-tune."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -54,7 +54,7 @@ def make_checkpoint(folder: str, base: Path, seed: int) -> Path:
 
 
 def make_tokenizers(folder: Path) -> None:
-    """The tokenizers `words` (three labels, all else unknown) and `bytes`, which seeded faults ask for."""
+    """The tokenizers that seeded faults name: `words`, which knows three labels and no other words, and `bytes`."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

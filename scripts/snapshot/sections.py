@@ -1,9 +1,10 @@
-"""The sections of a snapshot: each returns what the package does with fixed inputs, as JSON.
+"""Sections of a snapshot: each returns the package's behaviour on fixed inputs as JSON.
 
-A section runs in a process of its own, in an empty working directory, with the environment of `scripts/behaviour.py`.
+A section runs in its own process, in an empty working directory, with the environment of `scripts/behaviour.py`.
 """
 
 import contextlib
+import itertools
 import json
 import re
 import shutil
@@ -12,45 +13,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snapshot.commands import ROOT, digest, file_hashes, fin, record_of, run
+from snapshot.commands import ROOT, digest, file_hashes, fin, read_record, run
 from snapshot.models import TEMPLATE_FOLDER, make_adapter, make_checkpoint, make_model, make_tokenizers
 
 FAULTS = {"static": ROOT / "tests/checks/faults", "rows": ROOT / "tests/checks/row_faults"}
-"""Seeded faults: of the files themselves, and of their rows."""
+"""Seeded faults in task files and in their rows."""
 BOARDS = {"seed_42": ["results"], "seed_43": ["results/smollm2", "seed_43/results"]}
-"""Board to its folders of results below --leaderboard."""
+"""Board to its result folders below --leaderboard."""
 PAPER_EXPERTS = ("sentiment", "fomc", "headline", "finred")
 REPLIES = ("{}", " {}.", "**{upper}**", "'{title}'", "label: {}", "not {}", "{} or {other}", "the {}ish", "", "none")
-"""Generated replies; {} is a label, {other} the next one."""
+"""Generated replies; {} is a label, {other} the next label."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a section is given.
+    """Inputs of a section.
 
     Attributes:
         work: the working directory.
-        mirror: the raw data files, laid out like the public addresses.
-        leaderboard: the committed results.
-        real_model: a real checkpoint, for the section `real`.
-        say: prints a line of progress.
+        mirror: folder of the raw data files, laid out like the public addresses.
+        leaderboard: folder of the committed results.
+        real_model: a real checkpoint for the section `real`.
+        report: prints a line of progress.
     """
 
     work: Path
     mirror: Path
     leaderboard: Path
     real_model: Path | None
-    say: Callable[[str], None]
+    report: Callable[[str], None]
 
 
 def prompts(context: Context) -> Any:
-    """Prompts, answers and tokens of every task on all embedded test rows: each template, none, and two shots."""
+    """Prompts, answers and tokens of every task on all embedded rows: each template, none, two shots."""
     from lm_eval.models.huggingface import HFLM
 
     templates = [*sorted(file.stem for file in TEMPLATE_FOLDER.glob("*.jinja")), "base"]
     snapshot = {}
     for variant, shots in [*((name, 0) for name in templates), ("base", 2), (templates[0], 2)]:
-        context.say(f"template {variant}, {shots} shots")
+        context.report(f"template {variant}, {shots} shots")
         chat = variant != "base"
         if not Path(variant).exists():
             make_model(Path(variant), variant)
@@ -84,39 +85,39 @@ def _prompts_of(task: Any, lm: Any) -> list[dict[str, Any]]:
         )
         tokens = digest(lm.tok_encode(prompt + answer)) if isinstance(answer, str) else None
         document["answers"].append({"answer": answer, "tokens": tokens})
-    for document in documents.values():  # the tokens themselves would be most of the file
+    for document in documents.values():  # a hash, because the tokens would be most of the file
         document["tokens"] = [len(document["tokens"]), digest(document["tokens"])]
     return list(documents.values())
 
 
 def metrics(context: Context) -> Any:
-    """Metrics of made-up answers: likelihoods that differ by document, and replies that a parser must tell apart."""
+    """Metrics of fixed answers: log-likelihoods that vary by document, and replies that are hard to parse."""
     snapshot = {}
     for name, task in load_tasks().items():
-        generation, rows, picked = name.endswith("_gen"), [], []
+        generative, rows, scored_rows = name.endswith("_gen"), [], []
         for row in task.test_docs():
             labels = row["choices"]
-            answers = [[reply] for reply in _replies(labels)] if generation else [_likelihoods(row["text"], labels)]
-            made = [{"answer": answer, **task.process_results(row, answer)} for answer in answers]
-            rows += made
-            picked.append(made[_number(row["text"]) % len(made)])
+            answers = [[reply] for reply in _replies(labels)] if generative else [_likelihoods(row["text"], labels)]
+            results = [{"answer": answer, **task.process_results(row, answer)} for answer in answers]
+            rows += results
+            scored_rows.append(results[_hash_number(row["text"]) % len(results)])
         figures = {
-            metric: aggregate([row[metric] for row in picked]) for metric, aggregate in task.aggregation().items()
+            metric: aggregate([row[metric] for row in scored_rows]) for metric, aggregate in task.aggregation().items()
         }
         snapshot[name] = {"rows": rows, "figures": figures}
     return snapshot
 
 
-def _number(text: str) -> int:
+def _hash_number(text: str) -> int:
     return int(digest(text), 16)
 
 
 def _likelihoods(text: str, labels: Sequence[str]) -> list[tuple[float, bool]]:
-    return [(-(_number(f"{text} {label}") % 9973) / 100, False) for label in labels]
+    return [(-(_hash_number(f"{text} {label}") % 9973) / 100, False) for label in labels]
 
 
 def _replies(labels: Sequence[str]) -> list[str]:
-    """Replies that name the first three labels in every way."""
+    """Every form of reply for the first three labels."""
     pairs = list(zip(labels, [*labels[1:], labels[0]], strict=True))[:3]
     return [
         form.format(label, upper=label.upper(), title=label.title(), other=other)
@@ -126,7 +127,7 @@ def _replies(labels: Sequence[str]) -> list[str]:
 
 
 def data(context: Context) -> Any:
-    """Counts and hashes of all data sets, built from the mirror, and of their files."""
+    """Counts and hashes of all data sets, and hashes of their files, as built from the mirror."""
     folder = context.work / "data"
     environment = {"FIN_DATA_DIR": str(folder), "FIN_DATA": ""}
     run("fin", "data", "fetch", "--mirror", context.mirror, **environment)
@@ -136,70 +137,70 @@ def data(context: Context) -> Any:
 
 
 def scores(context: Context) -> Any:
-    """Answers and metrics of all tasks in float32: `fin eval` with a tiny base and two adapters, and plain lm_eval."""
+    """Answers and metrics of all tasks in float32: `fin eval` with a tiny base and two adapters, and `lm_eval`."""
     base = make_model(Path("base"), "llama3")
     adapters = [word for seed in (1, 2) for word in ("--adapter", f"a{seed}={make_adapter(f'a{seed}', base, seed)}")]
     choice = [name for name in task_names() if not name.endswith("_gen")]
     generation = [f"{name}_gen" for name in choice]
     model = ("--model_args", f"pretrained={base},dtype=float32", "--device", "cpu")
     chat = ("--apply_chat_template",)
-    context.say("all likelihood tasks, base and two adapters")
+    context.report("all likelihood tasks, base and two adapters")
     snapshot = {"choice": evaluate("choice", *model, *adapters, *chat, "--limit", 2, tasks=choice)}
-    context.say("all generation tasks, base and two adapters")
+    context.report("all generation tasks, base and two adapters")
     snapshot["generation"] = evaluate("generation", *model, *adapters, *chat, "--limit", 1, tasks=generation)
-    context.say("no template, two shots, groups")
+    context.report("no template, two shots, groups")
     shots = ("--num_fewshot", 2, "--limit", 1)
     snapshot["groups"] = evaluate("groups", *model, *shots, tasks=["fin_unseen", "fin_unseen_gen"])
-    context.say("plain lm_eval")
+    context.report("plain lm_eval")
     words = ("--model", "hf", *model, *chat, "--limit", 1, "--log_samples", "--output_path", "plain")
     run("lm_eval", *words, "--tasks", "fin_sentiment,fin_fomc_gen")
-    snapshot["lm_eval"] = {"base": results(list(Path("plain").rglob("*.json*")))}
+    snapshot["lm_eval"] = {"base": read_results(list(Path("plain").rglob("*.json*")))}
     return snapshot
 
 
 def real(context: Context) -> Any:
-    """Scores of a real model, on a few rows."""
+    """Scores of a real model on a few rows."""
     if context.real_model is None:
-        raise SystemExit("name a checkpoint: --real-model FOLDER")
+        raise SystemExit("no checkpoint: add --real-model FOLDER")
     words = ("--model_args", f"pretrained={context.real_model},dtype=float32", "--device", "cpu", "--limit", 2)
     return evaluate("real", *words, "--apply_chat_template", tasks=["fin_unseen", "fin_fomc_gen"])
 
 
 def evaluate(name: str, *words: Any, tasks: Sequence[str]) -> dict[str, Any]:
-    """`fin eval --model fin_hf`, and what it wrote for the base and each adapter."""
-    models = [
-        "base",
-        *(str(word).split("=")[0] for word, flag in zip(words[1:], words, strict=False) if flag == "--adapter"),
-    ]
-    lists = [word for model in models for word in ("--written", f"{model}={name}-{model}.json")]
+    """Run `fin eval --model fin_hf`; returns its results for the base and each adapter."""
+    adapters = [str(value).split("=")[0] for flag, value in itertools.pairwise(words) if flag == "--adapter"]
+    models = ["base", *adapters]
+    manifests = {model: Path(f"{name}-{model}.json") for model in models}
+    written = [word for model, file in manifests.items() for word in ("--written", f"{model}={file}")]
     output = ("--log_samples", "--output_path", name)
-    run("fin", "eval", "--model", "fin_hf", "--tasks", ",".join(tasks), *words, *output, *lists)
-    files = {model: json.loads(Path(f"{name}-{model}.json").read_text())["files"] for model in models}
-    return {model: results([Path(file) for file in named]) for model, named in files.items()}
+    run("fin", "eval", "--model", "fin_hf", "--tasks", ",".join(tasks), *words, *output, *written)
+    files = {model: json.loads(file.read_text())["files"] for model, file in manifests.items()}
+    return {model: read_results(list(map(Path, paths))) for model, paths in files.items()}
 
 
-def results(files: Sequence[Path]) -> dict[str, Any]:
-    """Figures and answers in lm-eval's result and sample files of one model."""
+def read_results(files: Sequence[Path]) -> dict[str, Any]:
+    """Figures and answers from lm-eval's result and sample files of one model."""
     (file,) = (file for file in files if file.name.startswith("results_"))
     record = json.loads(file.read_text(encoding="utf-8"))
-    kept = {key: record[key] for key in ("results", "groups", "versions", "n-shot", "n-samples") if key in record}
-    kept["metadata"] = {task: config.get("metadata") for task, config in record["configs"].items()}
-    kept["documents"] = {}
+    results = {key: record[key] for key in ("results", "groups", "versions", "n-shot", "n-samples") if key in record}
+    results["metadata"] = {task: config.get("metadata") for task, config in record["configs"].items()}
+    results["documents"] = {}
     for file in files:
-        if found := re.fullmatch(r"samples_(\w+)_\d{4}-.*\.jsonl", file.name):
+        if match := re.fullmatch(r"samples_(\w+)_\d{4}-.*\.jsonl", file.name):
             rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-            kept["documents"][found[1]] = [_answered(row) for row in rows]
-    return kept
+            results["documents"][match[1]] = [_shorten_sample(row) for row in rows]
+    return results
 
 
-def _answered(row: dict[str, Any]) -> dict[str, Any]:
-    hashed = {key: digest(json.dumps(row[key], sort_keys=True)) for key in ("doc", "arguments")}
+def _shorten_sample(row: dict[str, Any]) -> dict[str, Any]:
+    """Answers and metrics of a sample row; document and arguments as hashes."""
     names = ["doc_id", "target", "resps", "filtered_resps", "filter", *row["metrics"]]
-    return {**{name: row[name] for name in names}, **hashed}
+    hashes = {key: digest(json.dumps(row[key], sort_keys=True)) for key in ("doc", "arguments")}
+    return {**{name: row[name] for name in names}, **hashes}
 
 
 def training(context: Context) -> Any:
-    """Losses, validation and adapters of two short trainings."""
+    """Losses, validation scores and adapters of two short trainings."""
     base = str(make_model(Path("base"), "llama3"))
     common = {"model": base, "max_length": 4000, "batch_size": 2, "learning_rate": 0.01, "dtype": "float32"}
     common |= {"lora": {"r": 4, "alpha": 8}, "validation": {"rows": 6}}
@@ -210,59 +211,60 @@ def training(context: Context) -> Any:
     }
     snapshot = {}
     for name, config in configs.items():
-        context.say(name)
+        context.report(name)
         Path(f"{name}.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
         run("fin", "train", f"{name}.yaml", "--out", name)
         snapshot[name] = {
-            "record": record_of(Path(name) / "train.json"),
+            "record": read_record(Path(name) / "train.json"),
             "files": file_hashes(Path(name), context.work),
         }
     return snapshot
 
 
 def merges(context: Context) -> Any:
-    """Every bundled recipe on tiny experts: the filled-in recipe, and the weights as checkpoint and as one adapter."""
+    """Every bundled recipe on tiny experts: the resolved recipe, the merged checkpoint and the merged adapter."""
     base = make_model(Path("base"), "llama3")
     adapters = [make_adapter(f"adapter{seed}", base, seed) for seed in range(4)]
     checkpoints = [make_checkpoint(f"checkpoint{seed}", base, seed) for seed in range(2)]
     recipes = sorted(json.loads(fin("merge", "--list", "--json")[1]))
     snapshot: dict[str, Any] = {}
     for number, recipe in enumerate(recipes, 1):
-        context.say(f"{recipe} ({number} of {len(recipes)})")
+        context.report(f"{recipe} ({number} of {len(recipes)})")
         paper = recipe.startswith("paper")
         names = PAPER_EXPERTS if paper else ("one", "two")
-        mixed = _experts(names, [*adapters[:2], *checkpoints] if paper else [adapters[0], checkpoints[0]])
-        plain = _experts(names, adapters)
+        mixed = _expert_options(names, [*adapters[:2], *checkpoints] if paper else [adapters[0], checkpoints[0]])
+        adapters_only = _expert_options(names, adapters)
         words = ("merge", recipe, "--base", base, "--seed", 3)
-        made = {dtype: _merged(context, *words, *mixed, "--dtype", dtype) for dtype in ("float32", "bfloat16")}
-        made["adapter"] = _merged(context, *words, *plain, "--as-adapter")
-        made["recipe"] = [line for line in fin(*words, *mixed, "--print")[1].splitlines() if line[:1] != "#"]
-        snapshot[recipe] = made
-    words = ("merge", "task_arithmetic", "--base", base, *_experts(("one", "two"), adapters))
-    snapshot["task_arithmetic"]["rank 4"] = _merged(context, *words, "--as-adapter", "--rank", 4, "--max-residual", 1)
-    snapshot["task_arithmetic"]["weights"] = _merged(context, *words, "--weight", "one=0.7", "--set", "lambda=1.5")
+        outcome = {dtype: _merge(context, *words, *mixed, "--dtype", dtype) for dtype in ("float32", "bfloat16")}
+        outcome["adapter"] = _merge(context, *words, *adapters_only, "--as-adapter")
+        outcome["recipe"] = [line for line in fin(*words, *mixed, "--print")[1].splitlines() if line[:1] != "#"]
+        snapshot[recipe] = outcome
+    words = ("merge", "task_arithmetic", "--base", base, *_expert_options(("one", "two"), adapters))
+    snapshot["task_arithmetic"]["rank 4"] = _merge(context, *words, "--as-adapter", "--rank", 4, "--max-residual", 1)
+    snapshot["task_arithmetic"]["weights"] = _merge(context, *words, "--weight", "one=0.7", "--set", "lambda=1.5")
     return snapshot
 
 
-def _experts(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+def _expert_options(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
     return [word for name, folder in zip(names, folders, strict=False) for word in ("--expert", f"{name}={folder}")]
 
 
-def _merged(context: Context, *words: Any) -> dict[str, Any]:
+def _merge(context: Context, *words: Any) -> dict[str, Any]:
+    """Record and file hashes of a merge, or the exit status of a refused one."""
     out = context.work / "merged"
     status, _ = fin(*words, "--out", out, "--force")
     if status:
         return {"refused": status}
-    made = {"record": record_of(out / "merge.json"), "files": file_hashes(out, context.work)}
+    outcome = {"record": read_record(out / "merge.json"), "files": file_hashes(out, context.work)}
     shutil.rmtree(out)
-    return made
+    return outcome
 
 
 def boards(context: Context) -> Any:
-    """The boards of the committed results: every figure, and the hashes of the files that hold them."""
+    """Boards of the committed results: every figure, and hashes of the files with figures."""
     snapshot = {}
     for name, folders in BOARDS.items():
-        context.say(name)
+        context.report(name)
         words = [context.leaderboard / folder for folder in folders]
         run("fin", "board", *words, "--out", name, "--baseline", "smollm2", "--reference", "multi")
         files = {file: digest((Path(name) / file).read_bytes()) for file in ("board.json", "board.csv", "board.tex")}
@@ -271,44 +273,48 @@ def boards(context: Context) -> Any:
 
 
 def checks(context: Context) -> Any:
-    """Findings of `fin task check` on every seeded fault, alone and, of the files' faults, all together."""
+    """Findings of `fin task check` on every seeded fault, and on all faulty task files together."""
     make_tokenizers(context.work)
     snapshot: dict[str, Any] = {}
     for kind, source in FAULTS.items():
         folder = Path(shutil.copytree(source, context.work / kind))
         files = sorted(file.name for file in folder.iterdir() if file.suffix in {".yaml", ".yml"})
-        context.say(f"{len(files)} seeded faults: {kind}")
+        context.report(f"{len(files)} seeded faults: {kind}")
         rows = ["--no-rows"] if kind == "static" else []
         with contextlib.chdir(folder):
-            snapshot[kind] = {file: _findings(file, *rows, *_tokenizer(Path(file), context.work)) for file in files}
+            snapshot[kind] = {
+                file: _findings(file, *rows, *_tokenizer_options(Path(file), context.work)) for file in files
+            }
             if kind == "static":
                 snapshot["together"] = _findings(".", *rows)
     return snapshot
 
 
-def _tokenizer(file: Path, work: Path) -> list[Any]:
-    """The options that a seeded fault asks for in its comment `# tokenizer: NAME context=N`."""
-    said = re.search(rb"^# tokenizer: (\w+)(?: context=(\d+))?$", file.read_bytes(), re.MULTILINE)
-    if said is None:
+def _tokenizer_options(file: Path, work: Path) -> list[Any]:
+    """Options from a seeded fault's comment `# tokenizer: NAME context=N`."""
+    match = re.search(r"^# tokenizer: (\w+)(?: context=(\d+))?$", file.read_bytes().decode("latin-1"), re.MULTILINE)
+    if match is None:
         return []
-    return ["--tokenizer", work / said[1].decode(), *(["--context", said[2].decode()] if said[2] else [])]
+    return ["--tokenizer", work / match[1], *(["--context", match[2]] if match[2] else [])]
 
 
 def _findings(*words: Any) -> list[str]:
-    status, printed = fin("task", "check", *words, "--format", "json")
+    status, output = fin("task", "check", *words, "--format", "json")
     if status == 2:
-        return ["could not look"]
-    found = json.loads(printed)["findings"]
-    return [f"{one['file']} line {one['line']} column {one['column']} {one['code']} {one['key']}" for one in found]
+        return ["could not look"]  # fixed by existing snapshots
+    return [
+        f"{finding['file']} line {finding['line']} column {finding['column']} {finding['code']} {finding['key']}"
+        for finding in json.loads(output)["findings"]
+    ]
 
 
 def task_names() -> list[str]:
-    """All tasks that come with the package, without groups."""
+    """Names of all bundled tasks, without groups."""
     return sorted(file.stem for file in Path(run("fin", "path").strip()).rglob("fin_*.yaml"))
 
 
 def load_tasks() -> dict[str, Any]:
-    """lm-eval's Task objects of all tasks."""
+    """All bundled tasks as lm-eval's Task objects."""
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_defaults=False, include_path=run("fin", "path").strip())

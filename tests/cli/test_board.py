@@ -32,9 +32,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
-        from board_files import make, make_tasks
+        from board_files import make_tasks, write_runs
 
-        assert len(list(make(folder, 3, make_tasks(6, 1, 40, [3])))) == 3
+        assert len(list(write_runs(folder, 3, make_tasks(6, 1, 40, [3])))) == 3
     return folder
 
 

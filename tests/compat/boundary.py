@@ -1,15 +1,13 @@
-"""The rule that only `compat/` touches other projects' private names, as a walk over the syntax tree of one module.
+"""The rule that only `compat/` uses other projects' private names, checked on the syntax tree of one module.
 
-What counts as private use of one of `PROJECTS`:
+Private uses of one of `PROJECTS` are:
 
-- an import of a module or a name with a leading underscore, or of a module that is not in `DOCUMENTED`;
-- an attribute with a leading underscore of anything but `self`, `cls`, `super()` and the module's own classes, unless a
-  class or function of the same module defines it; `getattr` and its kin with such a name as text; an attribute in
-  `INTERNAL`, whose name has no underscore;
-- in a class derived from theirs, a private name that their class has too: used, overridden, or meant for something
-  else;
-- an assignment to an attribute of something imported from them, `inspect.getsource` of it, or a text that is the dotted
-  name of one of their private modules; and `sys.argv` assigned, which only a call of their command line needs.
+- importing a module or name with a leading underscore, or a module that is not in `DOCUMENTED`;
+- an attribute with a leading underscore, also as text in `getattr` and the like, unless it belongs to `self`, `cls`,
+  `super()` or a class of the module, or a class or function of the module defines it; an attribute in `INTERNAL`;
+- in a subclass of one of their classes, using, overriding or redefining a private name of that class;
+- assigning to an attribute of an imported object, `inspect.getsource` of it, or the dotted name of a private module as
+  text; assigning `sys.argv`, which is only needed to call their command line.
 """
 
 import ast
@@ -32,90 +30,91 @@ DOCUMENTED = frozenset(
         *("torch", "torch.optim.lr_scheduler", "torch.utils.hooks"),
     }
 )
-"""Modules that their projects' documentation names."""
+"""Modules that the projects document."""
 
 INTERNAL = frozenset({"engine_core", "llm_engine", "task_index", "tensor_task", "vllm_config"})
-"""Attributes without an underscore that lead inside all the same."""
+"""Internal attributes without a leading underscore."""
 
-OURS = frozenset({"_fin_plugins"})
-"""The mark that we leave on other projects' functions."""
+ALLOWED_ATTRIBUTES = frozenset({"_fin_plugins"})
+"""Private attributes that we set on other projects' functions to mark them."""
 
 _PROJECT = "|".join(PROJECTS)
 _PRIVATE_MODULE = re.compile(rf"(?:{_PROJECT})(?:\.\w+)*\._\w+(?:\.\w+)*")
-_BY_TEXT = ("getattr", "hasattr", "setattr", "delattr")
+_ATTRIBUTE_FUNCTIONS = ("getattr", "hasattr", "setattr", "delattr")
 
 
 @dataclass
 class Module:
-    """A module of ours.
+    """A module of this package.
 
     Attributes:
-        name: dotted.
-        text: its source.
-        others: the other modules of ours by name, for classes that are imported from them.
+        name: dotted name.
+        text: source.
+        package: all modules of the package by name, to look up imported classes.
     """
 
     name: str
     text: str
-    others: "dict[str, Module]" = field(default_factory=dict)
+    package: "dict[str, Module]" = field(default_factory=dict)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
-        """All nodes of its syntax tree."""
+        """All nodes of the syntax tree."""
         return list(ast.walk(ast.parse(self.text)))
 
     @cached_property
     def classes(self) -> dict[str, ast.ClassDef]:
-        """Its classes by name."""
+        """Classes by name."""
         return {node.name: node for node in self.nodes if isinstance(node, ast.ClassDef)}
 
     @cached_property
     def imports(self) -> dict[str, str]:
-        """Dotted names of what is imported, by the name that it has here."""
-        found: dict[str, str] = {}
+        """Dotted names of the imported objects by local name."""
+        imports: dict[str, str] = {}
         for node in self.nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    found[alias.asname or alias.name.split(".")[0]] = (
-                        alias.name if alias.asname else alias.name.split(".")[0]
-                    )
+                    top = alias.name.split(".")[0]
+                    imports[alias.asname or top] = alias.name if alias.asname else top
             elif isinstance(node, ast.ImportFrom) and node.module:
-                found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-        return found
+                imports |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        return imports
 
     def problems(self) -> list[str]:
         """Every private use, with its line."""
-        found = [*_imports(self), *_attributes(self), *_classes(self), *_patches(self), *_texts(self)]
-        return [f"{self.name}:{line}: {message}" for line, message in sorted(set(found))]
+        rules = (_check_imports, _check_attributes, _check_subclasses, _check_patches, _check_texts)
+        problems = {problem for rule in rules for problem in rule(self)}
+        return [f"{self.name}:{line}: {message}" for line, message in sorted(problems)]
 
 
 Problem = tuple[int, str]
+"""Line and message."""
 
 
-def _foreign(dotted: str) -> bool:
+def _is_foreign(dotted: str) -> bool:
     return dotted.split(".")[0] in PROJECTS
 
 
-def _imports(module: Module) -> Iterator[Problem]:
+def _check_imports(module: Module) -> Iterator[Problem]:
     for node in module.nodes:
         if isinstance(node, ast.Import):
-            wanted = [(alias.name, True) for alias in node.names]
+            imported = [(alias.name, True) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            wanted = [(node.module, True), *((name, is_module(name)) for name in names if _foreign(name))]
+            imported = [(node.module, True), *((name, is_module(name)) for name in names if _is_foreign(name))]
         else:
             continue
-        for dotted, whole in wanted:
-            if not _foreign(dotted):
+        for dotted, is_whole_module in imported:
+            if not _is_foreign(dotted):
                 continue
             if any(map(is_private, dotted.split("."))):
                 yield node.lineno, f"imports {dotted}, which is private"
-            elif whole and dotted not in DOCUMENTED:
+            elif is_whole_module and dotted not in DOCUMENTED:
                 yield node.lineno, f"imports {dotted}, which its project's documentation does not name"
 
 
-def _attributes(module: Module) -> Iterator[Problem]:
-    own = {*module.classes, "self", "cls"}
+def _check_attributes(module: Module) -> Iterator[Problem]:
+    own_objects = {*module.classes, "self", "cls"}
     defined = {node.name for node in module.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     for node in module.nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _root(node.value) == "self":
@@ -124,95 +123,98 @@ def _attributes(module: Module) -> Iterator[Problem]:
             defined.add(node.target.id)
     for node in module.nodes:
         if isinstance(node, ast.Attribute):
-            of, name = node.value, node.attr
-        elif _is_call(node, *_BY_TEXT) and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
-            of, name = node.args[0], str(node.args[1].value)
+            owner, name = node.value, node.attr
+        elif _is_call(node, *_ATTRIBUTE_FUNCTIONS) and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+            owner, name = node.args[0], str(node.args[1].value)
         else:
             continue
         if name in INTERNAL:
             yield node.lineno, f"uses {name}, which is internal to its project"
-        elif is_private(name) and name not in OURS:
-            ours = (isinstance(of, ast.Name) and of.id in own) or _is_call(of, "super") or name in defined
-            if not ours or _foreign(module.imports.get(_root(of), "")):
-                yield node.lineno, f"uses {name} of {ast.unparse(of)}, which is private"
+        elif is_private(name) and name not in ALLOWED_ATTRIBUTES:
+            is_own_object = isinstance(owner, ast.Name) and owner.id in own_objects
+            is_own = is_own_object or _is_call(owner, "super") or name in defined
+            if not is_own or _is_foreign(module.imports.get(_root(owner), "")):
+                yield node.lineno, f"uses {name} of {ast.unparse(owner)}, which is private"
 
 
-def _classes(module: Module) -> Iterator[Problem]:
+def _check_subclasses(module: Module) -> Iterator[Problem]:
     for node in module.classes.values():
-        theirs = foreign_private_names(module, node)
-        if not theirs:
+        inherited = foreign_private_names(module, node)
+        if not inherited:
             continue
-        for below in ast.walk(node):
-            if isinstance(below, ast.FunctionDef | ast.AsyncFunctionDef):
-                name = below.name
-            elif isinstance(below, ast.Attribute) and (
-                _root(below.value) in ("self", "cls") or _is_call(below.value, "super")
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                name = inner.name
+            elif isinstance(inner, ast.Attribute) and (
+                _root(inner.value) in ("self", "cls") or _is_call(inner.value, "super")
             ):
-                name = below.attr
-            elif isinstance(below, ast.Name) and isinstance(below.ctx, ast.Store) and below in _class_level(node):
-                name = below.id
+                name = inner.attr
+            elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store) and inner in _class_targets(node):
+                name = inner.id
             else:
                 continue
-            if name in theirs:
-                yield below.lineno, f"{node.name} has {name}, which is private to the class it derives from"
+            if name in inherited:
+                yield inner.lineno, f"{node.name} has {name}, which is private to the class it derives from"
 
 
-def _class_level(node: ast.ClassDef) -> list[ast.expr]:
-    found: list[ast.expr] = []
+def _class_targets(node: ast.ClassDef) -> list[ast.expr]:
+    """Targets of the assignments in a class body."""
+    targets: list[ast.expr] = []
     for statement in node.body:
-        found += statement.targets if isinstance(statement, ast.Assign) else []
-        found += [statement.target] if isinstance(statement, ast.AnnAssign) else []
-    return found
+        targets += statement.targets if isinstance(statement, ast.Assign) else []
+        targets += [statement.target] if isinstance(statement, ast.AnnAssign) else []
+    return targets
 
 
 def foreign_private_names(module: Module, node: ast.ClassDef) -> frozenset[str]:
-    """Private names of the foreign classes that a class derives from, through ours or not."""
-    found: frozenset[str] = frozenset()
+    """Private names of the foreign classes that a class derives from, directly or through classes of this package."""
+    names: frozenset[str] = frozenset()
     for base in node.bases:
         text = ast.unparse(base).split("[")[0]
         if text in module.classes and module.classes[text] is not node:
-            found |= foreign_private_names(module, module.classes[text])
+            names |= foreign_private_names(module, module.classes[text])
             continue
         dotted = module.imports.get(text.split(".")[0], "") + text[len(text.split(".")[0]) :]
-        where, _, name = dotted.rpartition(".")
-        while (
-            where in module.others and name in module.others[where].imports and name not in module.others[where].classes
-        ):
-            where, _, name = module.others[where].imports[name].rpartition(".")  # passed on
-        if where in module.others and name in module.others[where].classes:
-            found |= foreign_private_names(module.others[where], module.others[where].classes[name])
-        elif _foreign(where) and folder_of(where.split(".")[0]):
-            found |= private_names(where.split(".")[0], name)
-    return found
+        owner, _, name = dotted.rpartition(".")
+        source = module.package.get(owner)
+        while source and name in source.imports and name not in source.classes:  # imported there from elsewhere
+            owner, _, name = source.imports[name].rpartition(".")
+            source = module.package.get(owner)
+        if source and name in source.classes:
+            names |= foreign_private_names(source, source.classes[name])
+        elif _is_foreign(owner) and folder_of(owner.split(".")[0]):
+            names |= private_names(owner.split(".")[0], name)
+    return names
 
 
-def _patches(module: Module) -> Iterator[Problem]:
+def _check_patches(module: Module) -> Iterator[Problem]:
     for node in module.nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-            if _foreign(module.imports.get(_root(node.value), "")):
+            if _is_foreign(module.imports.get(_root(node.value), "")):
                 yield node.lineno, f"patches {ast.unparse(node)}"
             elif node.attr == "argv" and _root(node) == "sys":
                 yield node.lineno, "sets sys.argv"
         elif isinstance(node, ast.Call) and _last(node.func) == "getsource":
-            read = [argument for argument in node.args if _foreign(module.imports.get(_root(argument), ""))]
-            yield from ((node.lineno, f"reads the source of {ast.unparse(one)}") for one in read)
+            for argument in node.args:
+                if _is_foreign(module.imports.get(_root(argument), "")):
+                    yield node.lineno, f"reads the source of {ast.unparse(argument)}"
 
 
-def _texts(module: Module) -> Iterator[Problem]:
+def _check_texts(module: Module) -> Iterator[Problem]:
     for node in module.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _PRIVATE_MODULE.fullmatch(node.value):
             yield node.lineno, f"names {node.value}, which is private"
 
 
 def _root(node: ast.expr) -> str:
-    """The name that a chain of attributes and items begins with; empty where it begins with something else."""
+    """The name at the start of a chain of attributes and subscripts; empty if it starts with another expression."""
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def _last(node: ast.expr) -> str:
-    """The last name in a chain of attributes."""
+    """The last name of a chain of attributes."""
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 

@@ -1,4 +1,4 @@
-"""Only `compat/` touches other projects' private names; and the rule that says so, tried on what it must (not) find."""
+"""Only `compat/` uses other projects' private names; and tests of the rule that checks it."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -15,33 +15,35 @@ ALLOWED = {
     "fin_plugins.lm_eval_hook": "runs in every Python process of the environment, so it imports nothing, "
     "and wraps lm-eval's TaskIndex.build when lm-eval is imported; tests/test_lm_eval_hook.py is its contract test",
 }
-"""Modules beside compat/ that may touch private names, each with the reason."""
+"""Modules outside compat/ that may use private names, each with the reason."""
 
 
-def modules() -> dict[str, Module]:
-    found: dict[str, Module] = {}
+def load_modules() -> dict[str, Module]:
+    modules: dict[str, Module] = {}
     for file in sorted(SOURCE.rglob("*.py")):
         parts = ["fin_plugins", *file.relative_to(SOURCE).with_suffix("").parts]
         name = ".".join(parts).removesuffix(".__init__")
-        found[name] = Module(name, file.read_text(encoding="utf-8"), found)
-    return found
+        modules[name] = Module(name, file.read_text(encoding="utf-8"), modules)
+    return modules
 
 
-def test_only_compat_touches_other_projects_private_names() -> None:
-    problems = {name: one.problems() for name, one in modules().items() if not name.startswith("fin_plugins.compat")}
+def test_only_compat_uses_other_projects_private_names() -> None:
+    modules = load_modules()
+    problems = {
+        name: module.problems() for name, module in modules.items() if not name.startswith("fin_plugins.compat")
+    }
     assert [line for name, lines in problems.items() if name not in ALLOWED for line in lines] == []
     assert all(problems[name] for name in ALLOWED), "an entry of ALLOWED is no longer needed"
 
 
 def problems_of(code: str) -> list[str]:
     base = Module("fin_plugins.base", "from lm_eval.models.huggingface import HFLM\nclass Ours(HFLM): ...\n")
-    others = {"fin_plugins.base": base}
-    base.others = others
-    return Module("fin_plugins.new", dedent(code), others).problems()
+    base.package = {"fin_plugins.base": base}
+    return Module("fin_plugins.new", dedent(code), base.package).problems()
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
+    ("code", "message"),
     [
         ("from lm_eval.tasks._index import TaskIndex", "imports lm_eval.tasks._index, which is private"),
         ("def f():\n    from lm_eval.tasks import _index", "imports lm_eval.tasks._index, which is private"),
@@ -78,8 +80,8 @@ def problems_of(code: str) -> list[str]:
         ("import sys\nsys.argv = ['lm_eval']", "sets sys.argv"),
     ],
 )
-def test_what_the_rule_finds(code: str, says: str) -> None:
-    assert any(says in line for line in problems_of(code)), problems_of(code)
+def test_private_uses_are_found(code: str, message: str) -> None:
+    assert any(message in line for line in problems_of(code)), problems_of(code)
 
 
 @pytest.mark.parametrize(
@@ -95,10 +97,10 @@ def test_what_the_rule_finds(code: str, says: str) -> None:
         "def hook(): ...\nhook._fin_plugins = True",
         "def f(x):\n    return getattr(x, '__name__'), hasattr(x, 'public'), x.__dict__",
         "from lm_eval.utils import setup_logging\nsettings = object()\nsettings.batch_size = 1",
-        '"""Speaks of lm_eval.tasks._index in passing."""\nimport sys\nprint(sys.argv)',
+        '"""Mentions lm_eval.tasks._index."""\nimport sys\nprint(sys.argv)',
     ],
 )
-def test_what_the_rule_lets_pass(code: str) -> None:
+def test_other_uses_are_allowed(code: str) -> None:
     assert problems_of(code) == []
 
 
@@ -113,12 +115,12 @@ def test_private_names_are_those_of_the_installed_class_and_its_bases() -> None:
         private_names("lm_eval", "Nowhere")
 
 
-def test_classes_of_ours_are_traced_to_the_class_they_derive_from() -> None:
-    found = modules()
-    for name, cls, theirs in [
+def test_private_names_are_inherited_through_our_own_classes() -> None:
+    modules = load_modules()
+    for name, class_name, private_name in [
         ("fin_plugins.scoring.fin_hf", "FinHF", "_model_call"),
         ("fin_plugins.scoring.fin_vllm", "FinVLLM", "_model_generate"),
         ("fin_plugins.evaluation.prompt_lm", "PromptLM", "_loglikelihood_tokens"),
         ("fin_plugins.training.trainer", "LabelTrainer", "_metrics"),
     ]:
-        assert theirs in foreign_private_names(found[name], found[name].classes[cls])
+        assert private_name in foreign_private_names(modules[name], modules[name].classes[class_name])

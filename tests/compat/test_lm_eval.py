@@ -1,4 +1,4 @@
-"""What `compat/lm_eval` assumes of lm-eval, in words: an upgrade that breaks an assumption fails here first."""
+"""Assumptions of `compat/lm_eval` about lm-eval; an upgrade that breaks one fails here first."""
 
 import inspect
 import sys
@@ -28,7 +28,7 @@ doc_to_target: label
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two tasks with a tag, one of them by an include, and a group of both."""
+    """Task files of two tasks with a common include and tag, and of a group of both."""
     (tmp_path / "rows.jsonl").write_text('{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n')
     (tmp_path / "_base").write_text(TASK.format(tag="both", rows=tmp_path / "rows.jsonl"))
     (tmp_path / "one.yaml").write_text("include: _base\ntask: one\nprocess_docs: !function os.path.join\n")
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_manager_indexes_tasks_groups_and_tags_of_a_folder_with_their_files(folder: Path) -> None:
+def test_the_index_holds_tasks_groups_and_tags_of_a_folder_with_their_files(folder: Path) -> None:
     index = TaskIndex([folder])
     assert set(index) == {"one", "two", "pair", "both"}
     assert index.file("one") == folder / "one.yaml" and index.file("pair") == folder / "pair.yaml"
@@ -55,12 +55,12 @@ def test_a_later_folders_task_replaces_an_earlier_ones(folder: Path, tmp_path: P
 
 
 def test_a_task_file_is_read_with_its_includes_and_functions_as_text(folder: Path) -> None:
-    said = read_task_file(folder / "one.yaml")
-    assert said["training_split"] == "train" and said["doc_to_choice"] == ["up", "down"]
-    assert isinstance(said["process_docs"], str) and said["process_docs"].endswith("os.path.join")
+    config = read_task_file(folder / "one.yaml")
+    assert config["training_split"] == "train" and config["doc_to_choice"] == ["up", "down"]
+    assert isinstance(config["process_docs"], str) and config["process_docs"].endswith("os.path.join")
 
 
-def test_what_is_added_to_the_index_can_be_loaded_and_a_group_overrides_its_tasks_keys(folder: Path) -> None:
+def test_added_tasks_and_groups_can_be_loaded_and_a_group_overrides_keys_of_its_tasks(folder: Path) -> None:
     index = TaskIndex()
     assert index.add_file(folder / "two.yaml") == "two" and index.add_file(folder / "nowhere.yaml") is None
     index.add_file(folder / "two.yaml", "by another name")
@@ -73,13 +73,13 @@ def test_what_is_added_to_the_index_can_be_loaded_and_a_group_overrides_its_task
     assert "pair" in index
 
 
-def test_a_task_builds_requests_of_its_test_split_one_a_label(folder: Path) -> None:
+def test_a_task_builds_one_request_per_label_for_its_test_split(folder: Path) -> None:
     index = TaskIndex()
     index.add_file(folder / "two.yaml")
     task = index.load("two")["two"]
     task.build_all_requests(rank=0, world_size=1)
-    assert [one.args for one in task.instances] == [("a", " up"), ("a", " down"), ("b", " up"), ("b", " down")]
-    assert [one.doc_id for one in task.instances] == [0, 0, 1, 1]
+    assert [request.args for request in task.instances] == [("a", " up"), ("a", " down"), ("b", " up"), ("b", " down")]
+    assert [request.doc_id for request in task.instances] == [0, 0, 1, 1]
 
 
 def test_templates_are_rendered_by_a_function_looked_up_at_each_call(folder: Path) -> None:
@@ -91,25 +91,26 @@ def test_templates_are_rendered_by_a_function_looked_up_at_each_call(folder: Pat
     assert task.doc_to_text({"text": "x"}) == "x"
 
 
-def test_the_index_is_a_module_of_its_own_and_lists_what_it_reads(folder: Path) -> None:
+def test_the_index_is_a_separate_module_and_lists_the_files_it_reads(folder: Path) -> None:
     package = Path(sys.modules["lm_eval"].__file__ or "").parent
     assert installation.has_index(package)
     overridden = installation.overridden_names()
-    built = installation.build_index([folder, folder])
-    assert built["one"] == folder / "one.yaml" and built["both"] is None
+    index = installation.build_index([folder, folder])
+    assert index["one"] == folder / "one.yaml" and index["both"] is None
     assert set(overridden) == {"one", "two", "pair", "both"}, "lm-eval logs names that are defined twice"
 
 
 def test_the_index_walks_a_folder_by_a_static_method_that_takes_the_folder() -> None:
-    from lm_eval.tasks._index import TaskIndex as Theirs
+    from lm_eval.tasks import _index
 
-    walk = inspect.getattr_static(Theirs, "_iter_yaml_files")
+    walk = inspect.getattr_static(_index.TaskIndex, "_iter_yaml_files")
     assert isinstance(walk, staticmethod) and list(inspect.signature(walk.__func__).parameters) == ["root"]
-    assert isinstance(inspect.getattr_static(Theirs, "build"), staticmethod), "lm_eval_hook wraps it as one"
-    assert next(iter(inspect.signature(Theirs.build).parameters)) == "paths"
+    build = inspect.getattr_static(_index.TaskIndex, "build")
+    assert isinstance(build, staticmethod), "lm_eval_hook wraps a static method"
+    assert next(iter(inspect.signature(build.__func__).parameters)) == "paths"
 
 
-def test_the_parser_names_unknown_arguments_and_a_wrong_one_in_words() -> None:
+def test_the_parser_reports_unknown_and_invalid_arguments() -> None:
     assert command_line.unknown_arguments(["run", "--tasks", "fin", "--limt", "3"]) == ["--limt", "3"]
     with pytest.raises(command_line.BadArguments, match="--num_fewshot"):
         command_line.unknown_arguments(["run", "--num_fewshot", "many"])
@@ -119,7 +120,7 @@ def test_the_parser_names_unknown_arguments_and_a_wrong_one_in_words() -> None:
     assert "--include_path" in command_line.options_of("validate")
 
 
-def test_the_parser_reads_sys_argv_and_its_namespace_makes_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parsed_arguments_make_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
     monkeypatch.setattr(sys, "argv", ["before"])
@@ -129,14 +130,14 @@ def test_the_parser_reads_sys_argv_and_its_namespace_makes_a_configuration(monke
     assert settings.model_args == {"pretrained": "x", "dtype": "float32"}
 
 
-def test_errors_for_unknown_tasks_and_functions_are_told_by_their_text(
+def test_errors_for_unknown_tasks_and_functions_are_recognised_by_their_text(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import lm_eval.tasks
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
-    ours_alone = partial(lm_eval.tasks.TaskManager, include_defaults=False)  # its own files take seconds
-    monkeypatch.setattr(lm_eval.tasks, "TaskManager", ours_alone)
+    manager_without_defaults = partial(lm_eval.tasks.TaskManager, include_defaults=False)  # which take seconds
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", manager_without_defaults)
     monkeypatch.setattr(sys, "argv", ["before"])
     words = ["run", "--model", "dummy", "--tasks", "one,no_such", "--include_path", str(folder)]
     settings = EvaluatorConfig.from_cli(command_line.parse(words))
@@ -152,7 +153,7 @@ def test_errors_for_unknown_tasks_and_functions_are_told_by_their_text(
     assert not command_line.is_unknown_function(ImportError("no torch"))
 
 
-def test_the_schema_is_asked_of_dataclasses_and_registries() -> None:
+def test_the_schema_is_read_from_dataclasses_and_registries() -> None:
     assert {"task", "doc_to_text", "metric_list", "test_split", "metadata", "process_results"} <= set(
         schema.task_types()
     )
@@ -165,10 +166,10 @@ def test_the_schema_is_asked_of_dataclasses_and_registries() -> None:
     assert {"acc", "f1", "mcc", "acc_norm"} <= schema.choice_metrics()
 
 
-def test_prompts_are_put_together_of_messages() -> None:
+def test_prompts_are_joined_from_messages() -> None:
     plain, messages = prompts.join_prompt("System.", "Is it up?", "label:", " ")
     assert plain == "System.Is it up? label:"
-    assert [one["role"] for one in messages] == ["system", "user", "assistant"]
+    assert [message["role"] for message in messages] == ["system", "user", "assistant"]
     assert messages[2]["content"] == "label:"
     assert prompts.join_prompt("", "Text\n", "label:", " ")[0] == "Text\nlabel:"
 
@@ -183,7 +184,7 @@ def test_generation_settings_have_one_length_and_a_list_of_stop_strings() -> Non
     assert "regex_replace" in filters and "defined" in tests
 
 
-def test_noise_stands_in_lm_evals_source() -> None:
+def test_the_suppressed_log_messages_are_in_lm_evals_source() -> None:
     package = Path(sys.modules["lm_eval"].__file__ or "").parent
     files = [package / "api" / "task.py", package / "evaluator.py", package / "config" / "evaluate_config.py"]
     files += [*(package / "models").glob("*.py"), *(package / "_cli").glob("*.py"), package / "api" / "model.py"]
@@ -192,7 +193,9 @@ def test_noise_stands_in_lm_evals_source() -> None:
         assert noise in text or noise in " ".join(text.split()), noise
 
 
-def test_the_commit_is_looked_up_by_a_name_of_the_evaluator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_evaluator_looks_up_the_commit_by_a_module_level_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from lm_eval import evaluator
 
     assert "get_git_commit_hash()" in inspect.getsource(evaluator.simple_evaluate)
@@ -203,8 +206,8 @@ def test_the_commit_is_looked_up_by_a_name_of_the_evaluator(monkeypatch: pytest.
     assert evaluator.get_git_commit_hash is before
 
 
-class Words:
-    """A tokenizer of a token a character, as far as `TemplateLM._encode_pair` needs one."""
+class CharacterTokenizer:
+    """A tokenizer with one token per character, with all that `TemplateLM._encode_pair` needs."""
 
     tokenizer = SimpleNamespace(chat_template=None)
 
@@ -215,20 +218,20 @@ class Words:
 def test_a_template_lm_encodes_a_pair_with_the_space_at_the_continuation() -> None:
     from fin_plugins.compat.lm_eval.template_lm import TokenScoringLM
 
-    class Scoring(Words, TokenScoringLM):
+    class LengthScoringLM(CharacterTokenizer, TokenScoringLM):
         eot_token_id = 0
         loglikelihood_rolling = generate_until = None  # type: ignore[assignment]
 
         def score_tokens(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
             return [(-float(len(continuation)), disable_tqdm) for _, _, continuation in requests]
 
-    lm = Scoring()
+    lm = LengthScoringLM()
     assert encode_pair(lm, "ab ", "c") == ([97, 98], [32, 99])
     assert score_tokens(lm, [(None, [1], [2, 3])], silent=True) == [(-2.0, True)]
 
 
 def test_a_metric_list_is_not_compared_with_the_output_type(folder: Path) -> None:
-    """lm-eval 0.5.0.dev1 refuses such a task: see the docstring of `compat/lm_eval`."""
+    """lm-eval 0.5.0.dev1 rejects such a task; see the docstring of `compat/lm_eval`."""
     text = "include: _base\ntask: gen\noutput_type: generate_until\nmetric_list: [{metric: acc}]\n"
     (folder / "gen.yaml").write_text(text)
     index = TaskIndex()

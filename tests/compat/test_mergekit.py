@@ -1,4 +1,4 @@
-"""What `compat/mergekit` assumes, on tiny checkpoints."""
+"""Assumptions of `compat/mergekit`, checked on tiny checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fin_plugins.compat import mergekit
 
 @pytest.fixture(scope="module")
 def folders(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A base, and an expert whose every weight is its weight plus one."""
+    """A base, and an expert with one added to every weight."""
     model = AutoModelForCausalLM.from_pretrained(tiny_models["base"], dtype=torch.float32)
     folder = tmp_path_factory.mktemp("expert")
     with torch.no_grad():
@@ -27,14 +27,14 @@ def folders(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def recipe(folders: tuple[Path, Path]) -> dict[str, Any]:
     base, expert = map(str, folders)
-    listed = [{"model": expert, "parameters": {"weight": 0.5}}]
-    return {"merge_method": "task_arithmetic", "base_model": base, "models": listed, "dtype": "float32"}
+    models = [{"model": expert, "parameters": {"weight": 0.5}}]
+    return {"merge_method": "task_arithmetic", "base_model": base, "models": models, "dtype": "float32"}
 
 
 def test_methods_are_registered_with_their_parameters() -> None:
     methods = mergekit.methods()
     assert {"linear", "task_arithmetic", "ties", "dare_ties", "della", "sce", "model_stock", "slerp"} <= set(methods)
-    parameters = {one.name: one for one in methods["ties"].spec.parameters}
+    parameters = {parameter.name: parameter for parameter in methods["ties"].spec.parameters}
     assert {"weight", "density", "normalize"} <= set(parameters)
     assert parameters["normalize"].scope.value == "shared" and parameters["weight"].scope.value != "shared"
     assert parameters["density"].validate("0.5") == 0.5
@@ -42,32 +42,32 @@ def test_methods_are_registered_with_their_parameters() -> None:
         parameters["density"].validate("half")
 
 
-def test_a_method_merges_tensors_given_with_their_parameters() -> None:
+def test_a_method_merges_tensors_with_parameters() -> None:
     base, expert = torch.zeros(2, 3), torch.ones(2, 3)
     inputs = [("base", base, True), ("expert", expert, False)]
-    own = {"weight": {"expert": 0.25}}
-    shared = {one.name: one.default for one in _shared("task_arithmetic")}
-    merged = mergekit.merge("task_arithmetic", "w", inputs, {**shared, **own})
+    parameters = mergekit.methods()["task_arithmetic"].spec.parameters
+    shared = {parameter.name: parameter.default for parameter in parameters if parameter.scope.value == "shared"}
+    merged = mergekit.merge("task_arithmetic", "w", inputs, {**shared, "weight": {"expert": 0.25}})
     assert torch.allclose(merged, torch.full((2, 3), 0.25))
 
 
-def test_the_plan_has_a_task_per_tensor_and_computes_it_through_our_loaders(
+def test_the_plan_has_one_task_per_tensor_and_computes_it_through_our_loaders(
     folders: tuple[Path, Path], recipe: dict[str, Any]
 ) -> None:
-    asked: list[str] = []
+    loaded: list[str] = []
 
-    class Noting(mergekit.LazyTensorLoader):
+    class RecordingLoader(mergekit.LazyTensorLoader):
         def get_tensor(self, key: str, *arguments: Any, **settings: Any) -> Any:
-            asked.append(key)
+            loaded.append(key)
             return super().get_tensor(key, *arguments, **settings)
 
     base, expert = folders
     options = MergeOptions(device="cpu", quiet=True)
     indexes = {folder: mergekit.ShardedTensorIndex.from_disk(str(folder)) for folder in folders}
-    loaders = {ModelReference.parse(str(folder)): Noting(index) for folder, index in indexes.items()}
+    loaders = {ModelReference.parse(str(folder)): RecordingLoader(index) for folder, index in indexes.items()}
     with mergekit.loaders_in_place(loaders, options), torch.no_grad():
         tasks = mergekit.plan(recipe, base, AutoConfig.from_pretrained(base), options)
-        assert asked == [], "planning reads no weights"
+        assert loaded == [], "planning reads no weights"
         by_name = {task.tensor_name: task for task in tasks}
         assert set(indexes[base].tensor_paths) <= set(by_name)
         name = "model.norm.weight"
@@ -77,12 +77,12 @@ def test_the_plan_has_a_task_per_tensor_and_computes_it_through_our_loaders(
     assert planned.name == name and planned.method == "task_arithmetic" and planned.base == references[0]
     assert set(planned.inputs) == set(references) and set(planned.sources.values()) == {name}
     assert planned.input_parameters[references[1]]["weight"] == 0.5 and "normalize" in planned.parameters
-    assert set(asked) == {name}
+    assert set(loaded) == {name}
     original = mergekit.LazyTensorLoader(indexes[base]).get_tensor(name)
     assert torch.allclose(value, original.float() + 0.5)
 
 
-def test_loaders_are_put_back(folders: tuple[Path, Path]) -> None:
+def test_loaders_are_restored(folders: tuple[Path, Path]) -> None:
     from mergekit.io.tasks import LoaderCache
 
     before = dict(LoaderCache().loaders)
@@ -92,13 +92,7 @@ def test_loaders_are_put_back(folders: tuple[Path, Path]) -> None:
     assert dict(LoaderCache().loaders) == before
 
 
-def test_a_recipe_that_does_not_fit_is_refused_by_an_error_of_a_known_kind(
-    folders: tuple[Path, Path], recipe: dict[str, Any]
-) -> None:
-    shape = AutoConfig.from_pretrained(folders[0])
+def test_an_invalid_recipe_raises_a_known_error(folders: tuple[Path, Path], recipe: dict[str, Any]) -> None:
+    config = AutoConfig.from_pretrained(folders[0])
     with pytest.raises((ValueError, RuntimeError, KeyError)):
-        mergekit.plan({**recipe, "merge_method": "no_such"}, folders[0], shape, MergeOptions())
-
-
-def _shared(method: str) -> list[Any]:
-    return [one for one in mergekit.methods()[method].spec.parameters if one.scope.value == "shared"]
+        mergekit.plan({**recipe, "merge_method": "no_such"}, folders[0], config, MergeOptions())

@@ -1,4 +1,4 @@
-"""What every real run of lm-eval must leave behind."""
+"""Run `lm_eval` and check the output that every run must leave."""
 
 import os
 import signal
@@ -10,24 +10,24 @@ from fin_plugins.demo import engine_arguments
 from tests.conftest import ROOT, result_file
 
 METRICS = ("acc", "weighted_f1", "macro_f1", "mcc")
-_ABORT = "terminate called without an active exception"
+_ABORT_MESSAGE = "terminate called without an active exception"
 VLLM_ARGUMENTS = engine_arguments("vllm")
 
 
 def lm_eval(*arguments: str, bin_folder: Path | None = None, status: int = 0, cwd: Path | str = "/", **env: str) -> str:
-    """Type `lm_eval …` as a user would, from a folder that has nothing to do with us; what it printed."""
+    """Run `lm_eval …` as a user would, by default from an unrelated folder; returns its output."""
     command = [str((bin_folder or Path(sys.executable).parent) / "lm_eval"), *arguments]
-    done = subprocess.run(
+    process = subprocess.run(
         command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd
     )
-    # lm-eval leaves vLLM's engine to the interpreter's end, where vLLM 0.32 at times aborts: all is written by then.
-    aborted_at_exit = done.returncode == -signal.SIGABRT and _ABORT in done.stdout[-500:]
-    assert done.returncode == status or (aborted_at_exit and status == 0), done.stdout[-6000:]
-    return done.stdout
+    # lm-eval does not shut down vLLM, and vLLM 0.32 sometimes aborts at interpreter exit, after all is written.
+    aborted_at_exit = process.returncode == -signal.SIGABRT and _ABORT_MESSAGE in process.stdout[-500:]
+    assert process.returncode == status or (aborted_at_exit and status == 0), process.stdout[-6000:]
+    return process.stdout
 
 
 def check_run(output: Path, printed: str, tasks: list[str], origin: str) -> dict:
-    """Result file, table, standard errors and data marker are as promised; scikit-learn agrees with every figure."""
+    """Check metrics, standard errors, data marker, and every figure against scikit-learn; returns the results."""
     results = result_file(output)
     assert "N/A" not in printed
     for task in tasks:

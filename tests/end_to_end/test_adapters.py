@@ -1,6 +1,6 @@
-"""`fin eval` with a base and two adapters on one vLLM engine, and the board of its results, with the real model.
+"""`fin eval` with the demo model and two adapters on one vLLM engine, and the board of its results.
 
-The tasks in `examples/` are scored beside shipped ones, so that they need no engine start.
+The same run scores the tasks in `examples/`, to save an engine start.
 """
 
 import json
@@ -22,9 +22,9 @@ TASKS = ["fin_fomc", "fin_argument_gen", *EXAMPLES]
 def fin(*arguments: str, **env: str) -> str:
     command = [str(Path(sys.executable).parent / "fin"), *arguments]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), **ENVIRONMENT, **env}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return done.stdout + done.stderr
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/")
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-6000:]
+    return process.stdout + process.stderr
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Run:
 
     Attributes:
         command: arguments of `fin`.
-        output: what it printed.
+        output: its standard output and error.
         folder: folder of the result files.
-        models: path of base or adapter by name.
+        models: name to path of the base and the adapters.
     """
 
     command: list[str]
@@ -76,10 +76,9 @@ def test_base_and_adapters_on_one_engine(run: Run) -> None:
         assert len(rows) == len(samples(file.parent, "fin_argument_gen")) == 2
         answers.add(json.dumps([row["filtered_resps"] for row in rows]))
     assert len(answers) == 3
-    before = sorted(run.folder.rglob("*.json*"))
-    again = fin(*run.command)
-    assert "engine started" not in again
-    assert sorted(run.folder.rglob("*.json*")) == before
+    output_files = sorted(run.folder.rglob("*.json*"))
+    assert "engine started" not in fin(*run.command)
+    assert sorted(run.folder.rglob("*.json*")) == output_files
 
 
 def test_the_board_shows_the_example_tasks(run: Run, tmp_path: Path) -> None:

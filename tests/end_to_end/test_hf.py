@@ -1,4 +1,4 @@
-"""Real lm-eval with its `hf`, `dummy` and `local-completions` model classes."""
+"""Plain `lm_eval` with its `hf` and `dummy` model classes."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.conftest import samples
 from tests.end_to_end.checks import check_run, lm_eval
 
 
-def test_card_command_on_the_real_model(tmp_path: Path, demo_model_path: Path) -> None:
+def test_command_of_the_task_card_with_the_demo_model(tmp_path: Path, demo_model_path: Path) -> None:
     printed = lm_eval(
         *("--tasks", "fin_unseen,fin_fomc_gen", "--model", "hf"),
         *("--model_args", f"pretrained={demo_model_path},{engine_arguments('hf')}", "--apply_chat_template"),
@@ -31,18 +31,18 @@ def test_all_groups_with_the_dummy_model(tmp_path: Path, demo_model_path: Path) 
         FIN_DATA="sample",
     )
     keys = ("fpb", "fiqa", "headline", "finred", "fomc", "argument", "deal", "causal")
-    tasks = [f"fin_{key}{twin}" for key in keys for twin in ("", "_gen")]
+    tasks = [f"fin_{key}{suffix}" for key in keys for suffix in ("", "_gen")]
     results = check_run(tmp_path, printed, [*tasks, "fin_causal_full", "fin_finred_paper_gen"], "sample")
     assert set(results["groups"]) == {"fin", "fin_gen"}
     assert results["results"]["fin_fpb_gen"]["missing,none"] == 1.0  # the dummy answers "lol"
 
 
-def test_validate_as_typed() -> None:
+def test_validate() -> None:
     printed = lm_eval("validate", "--tasks", "fin,fin_seen_gen,fin_fomc,fin_sentiment")
     assert "All tasks found and valid" in printed
 
 
-def test_bad_setting_is_one_line_and_exit_status_1() -> None:
+def test_invalid_setting_is_a_one_line_error_with_exit_status_1() -> None:
     printed = lm_eval("--tasks", "fin_fomc", "--model", "dummy", status=1, FIN_DATA_DIR="/nonexistent-fin-data")
     assert "fin data fetch fin_fomc" in printed.split("fin: error: ")[1]
     assert "Traceback" not in printed

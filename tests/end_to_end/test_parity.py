@@ -1,4 +1,4 @@
-"""Every answer of our model classes against lm-eval's own, on real rows; an hour on two cores."""
+"""Compare every answer of our model classes with lm-eval's own classes on real rows; takes an hour on two cores."""
 
 import os
 import subprocess
@@ -11,12 +11,12 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.prove
-def test_our_classes_score_as_lm_evals_do(tmp_path: Path, mirror: Path) -> None:
+def test_our_classes_score_like_lm_evals(tmp_path: Path, mirror: Path) -> None:
     env = {**os.environ, "FIN_DATA": "real", "FIN_DATA_DIR": str(tmp_path / "data")}
     fin = str(Path(sys.executable).parent / "fin")
     subprocess.run([fin, "data", "fetch", "--mirror", str(mirror)], env=env, check=True, capture_output=True)
-    # fin_hf in bfloat16 is left out: it misses 99.5 % (benchmarks/RESULTS.md), as lm-eval's hf does against itself.
-    for chosen in (["--dtypes", "float32"], ["--dtypes", "bfloat16", "--only", "vllm"]):
-        command = [sys.executable, str(ROOT / "scripts" / "parity.py"), "--keep", str(tmp_path / "answers"), *chosen]
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    # Not fin_hf in bfloat16, which misses 99.5 %, as lm-eval's hf does against itself (benchmarks/RESULTS.md).
+    for options in (["--dtypes", "float32"], ["--dtypes", "bfloat16", "--only", "vllm"]):
+        command = [sys.executable, str(ROOT / "scripts" / "parity.py"), "--keep", str(tmp_path / "answers"), *options]
+        process = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert process.returncode == 0, process.stdout + process.stderr[-3000:]

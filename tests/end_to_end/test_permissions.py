@@ -1,4 +1,4 @@
-"""Tests of the permissions of what training and merging write, under several umasks."""
+"""Permissions of the files that training and merging write, under several umasks."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ from tests.merging.inputs_made import make_adapter, make_base
 
 @pytest.fixture(params=[0o022, 0o027, 0o077])
 def new_file_mode(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Permissions of new files under an umask."""
+    """Sets an umask; the permissions of new files under it."""
     before = os.umask(request.param)
     yield 0o666 & ~request.param
     os.umask(before)

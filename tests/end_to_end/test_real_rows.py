@@ -1,4 +1,4 @@
-"""The card's command on every real row of the unseen tasks, by likelihood and by generation: half an hour and more."""
+"""Command of the task card on all real rows of the unseen tasks, both protocols; takes over half an hour."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def test_every_real_row_of_the_unseen_tasks(mirror: Path, demo_model_path: Path,
         *("--output_path", str(tmp_path / "out"), "--log_samples"),
         **settings,
     )
-    tasks = [f"fin_{key}{twin}" for key in ("argument", "deal", "causal") for twin in ("", "_gen")]
+    tasks = [f"fin_{key}{suffix}" for key in ("argument", "deal", "causal") for suffix in ("", "_gen")]
     results = check_run(tmp_path / "out", printed, tasks, "real")
     sizes = {task: results["n-samples"][task]["effective"] for task in tasks}
     assert set(sizes.values()) == {969, 500, 800}

@@ -1,8 +1,8 @@
-"""The tasks against a vLLM server on this machine, as completions and as a chat API.
+"""The tasks on a local vLLM server, through its completions and chat APIs.
 
-A chat API takes messages. lm-eval sends `label:` as an assistant message at the end. A server that is not told to
-continue that message closes it and opens a new assistant turn; told so by `--gen_kwargs`, vLLM continues it, and the
-reply is the one that `--model vllm` gives. Both ways are tried here.
+A chat API takes messages, and lm-eval sends `label:` as a last assistant message. By default the server closes that
+message and opens a new assistant turn; with `--gen_kwargs` vLLM continues it, and the reply is the same as with
+`--model vllm`. Both are tested here.
 """
 
 import socket
@@ -34,13 +34,13 @@ def server(demo_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     ]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as process:
         try:
-            _wait(f"http://127.0.0.1:{port}/health", process, log)
+            _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             process.terminate()
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     for _ in range(300):
         assert process.poll() is None, log.read_text()[-4000:]
         try:
@@ -52,10 +52,10 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     raise AssertionError(f"no answer from the server in 300 s: {log.read_text()[-4000:]}")
 
 
-def run(output: Path, model: str, model_args: str, tasks: str, *more: str) -> str:
+def run(output: Path, model: str, model_args: str, tasks: str, *options: str) -> str:
     return lm_eval(
         *("--tasks", tasks, "--model", model, "--model_args", model_args, "--apply_chat_template", "--limit", "12"),
-        *("--output_path", str(output), "--log_samples", *more),
+        *("--output_path", str(output), "--log_samples", *options),
         FIN_DATA="sample",
         OPENAI_API_KEY="none",
     )
@@ -74,20 +74,20 @@ def test_completions_and_chat(server: str, demo_model_path: Path, tmp_path: Path
     chat = f"model={demo_model_path},base_url={server}/chat/completions,num_concurrent=4"
     printed = run(tmp_path / "chat", "local-chat-completions", chat, "fin_unseen_gen", "--gen_kwargs", CONTINUE)
     check_run(tmp_path / "chat", printed, tasks, "sample")
-    for task in tasks:  # the prefix was honoured: the very replies of the completions API
+    for task in tasks:  # the message was continued: the same replies as from the completions API
         assert replies(tmp_path / "chat", task) == replies(tmp_path / "text", task)
 
     printed = run(tmp_path / "plain", "local-chat-completions", chat, "fin_unseen_gen")
-    check_run(tmp_path / "plain", printed, tasks, "sample")  # not honoured: still scored, by what the model then says
+    check_run(tmp_path / "plain", printed, tasks, "sample")  # not continued, but the replies are still scored
     assert any(replies(tmp_path / "plain", task) != replies(tmp_path / "chat", task) for task in tasks)
 
 
-def test_same_scores_as_the_engine_in_process(server: str, demo_model_path: Path, tmp_path: Path) -> None:
+def test_server_and_engine_give_the_same_scores(server: str, demo_model_path: Path, tmp_path: Path) -> None:
     completions = f"model={demo_model_path},base_url={server}/completions,tokenized_requests=True"
     run(tmp_path / "server", "local-completions", completions, "fin_fomc")
     run(tmp_path / "engine", "vllm", f"pretrained={demo_model_path},{VLLM_ARGUMENTS}", "fin_fomc")
     pairs = zip(samples(tmp_path / "server", "fin_fomc"), samples(tmp_path / "engine", "fin_fomc"), strict=True)
-    for theirs, ours in pairs:
-        assert theirs["doc_hash"] == ours["doc_hash"]
-        got = [float(likelihood) for likelihood, _ in theirs["filtered_resps"]]
-        assert got == pytest.approx([float(likelihood) for likelihood, _ in ours["filtered_resps"]], abs=0.1)
+    for row_pair in pairs:
+        assert row_pair[0]["doc_hash"] == row_pair[1]["doc_hash"]
+        server_scores, engine_scores = ([float(score) for score, _ in row["filtered_resps"]] for row in row_pair)
+        assert server_scores == pytest.approx(engine_scores, abs=0.1)

@@ -1,4 +1,4 @@
-"""Plain `lm_eval` with vLLM, the real model and the embedded rows, by likelihood and by generation."""
+"""Plain `lm_eval` with vLLM and the demo model on the embedded rows, by likelihood and by generation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Build the wheel, install it into a clean environment, run lm_eval there, uninstall, find nothing left."""
+"""Build the wheel, install it into a clean environment, run `lm_eval` there and uninstall it without residue."""
 
 import os
 import subprocess
@@ -15,25 +15,25 @@ UV = str(Path(sys.executable).parent / "uv")
 
 
 def uv(*arguments: str) -> None:
-    done = subprocess.run([UV, *arguments], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([UV, *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert process.returncode == 0, process.stderr
 
 
-def listing(folder: Path) -> set[str]:
+def list_files(folder: Path) -> set[str]:
     return {str(file.relative_to(folder)) for file in folder.rglob("*") if "__pycache__" not in file.parts}
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the pinned stack, and without this package; site-packages' path."""
+    """Site-packages folder of an environment that has the pinned stack but not this package."""
     folder = tmp_path_factory.mktemp("clean")
     uv("venv", "--quiet", "--python", sys.executable, str(folder))
-    # The very packages of .venv, linked file by file: no download, no index needed, and none of our own files.
+    # Hard links to the packages of .venv, except this package: needs no download and no package index.
     site = next((folder / "lib").glob("python3*")) / "site-packages"
-    ours = next(Path(sys.prefix, "lib").glob("python3*")) / "site-packages"
-    mine = ("fin_plugins", "_fin_plugins", "_virtualenv")
-    for entry in ours.iterdir():
-        if not entry.name.startswith(mine):
+    current_site = next(Path(sys.prefix, "lib").glob("python3*")) / "site-packages"
+    excluded = ("fin_plugins", "_fin_plugins", "_virtualenv")
+    for entry in current_site.iterdir():
+        if not entry.name.startswith(excluded):
             subprocess.run(["cp", "-rl", str(entry), str(site)], check=True)
     script = (Path(sys.prefix) / "bin" / "lm_eval").read_text().splitlines()
     target = folder / "bin" / "lm_eval"
@@ -43,7 +43,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_in_a_clean_environment(clean: Path, tmp_path: Path, demo_model_path: Path) -> None:
-    env, before = clean.parents[2], listing(clean)
+    env, before = clean.parents[2], list_files(clean)
     python = str(env / "bin" / "python")
     uv("build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(tmp_path))
     (wheel,) = tmp_path.glob("*.whl")
@@ -61,10 +61,10 @@ def test_wheel_in_a_clean_environment(clean: Path, tmp_path: Path, demo_model_pa
     assert subprocess.check_output([str(env / "bin" / "fin"), "path"], text=True).strip().startswith(str(clean))
 
     uv("pip", "uninstall", "--quiet", "--python", python, "fin-plugins")
-    assert listing(clean) - before == set()
-    missing = "from lm_eval.tasks import TaskManager as T; print([n for n in T().all_tasks if n.startswith('fin_')])"
-    left = subprocess.check_output([python, "-c", missing], text=True, env={**os.environ, "PYTHONPATH": ""})
-    assert left == "[]\n"
+    assert list_files(clean) - before == set()
+    list_tasks = "from lm_eval.tasks import TaskManager as T; print([n for n in T().all_tasks if n.startswith('fin_')])"
+    tasks = subprocess.check_output([python, "-c", list_tasks], text=True, env={**os.environ, "PYTHONPATH": ""})
+    assert tasks == "[]\n"
 
 
 @pytest.mark.prove
@@ -76,19 +76,10 @@ def test_with_lm_eval_itself_installed_editable(clean: Path, tmp_path: Path) -> 
     subprocess.run(["tar", "xzf", "lm_eval-0.4.13.tar.gz"], check=True, cwd=tmp_path)
     uv("pip", "uninstall", "--quiet", "--python", python, "lm_eval")
     uv("pip", "install", "--quiet", "--python", python, "--no-deps", "-e", str(tmp_path / "lm_eval-0.4.13"))
-    uv(
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        python,
-        "--no-deps",
-        "--no-build-isolation-package",
-        "fin-plugins",
-        str(ROOT),
-    )
-    where = subprocess.check_output([python, "-c", "import lm_eval; print(lm_eval.__file__)"], text=True, cwd="/")
-    assert where.startswith(str(tmp_path))
+    options = ["--no-deps", "--no-build-isolation-package", "fin-plugins"]
+    uv("pip", "install", "--quiet", "--python", python, *options, str(ROOT))
+    path = subprocess.check_output([python, "-c", "import lm_eval; print(lm_eval.__file__)"], text=True, cwd="/")
+    assert path.startswith(str(tmp_path))
     printed = lm_eval("validate", "--tasks", "fin,fin_fomc_gen", bin_folder=env / "bin", PYTHONPATH="")
     assert "All tasks found and valid" in printed
     module = [python, "-m", "lm_eval", "validate", "--tasks", "fin"]
