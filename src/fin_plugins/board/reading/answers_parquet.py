@@ -39,7 +39,7 @@ MAX_FILE_BYTES = 256 << 20
 MAX_ROWS = 8_000_000
 """Limit of the rows: a few bytes can stand for any number of equal ones."""
 MAX_COLUMN_BYTES = 1 << 30
-"""Limit of the columns read, decompressed."""
+"""Limit of all columns, decompressed."""
 _FORMAT = 2
 _MAX_NAME = 300
 _TEXT_COLUMNS = ["run", "task", "document", "gold", "answer"]
@@ -49,7 +49,6 @@ _SCHEMA = pa.schema(
         pa.field("loglikelihoods", pa.list_(pa.float32())),
     ]
 )
-_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _HASH = re.compile(r"[0-9a-f]{64}(#[0-9]{1,9})?")
 _NO_LABEL = {MISSING: "(missing)", AMBIGUOUS: "(ambiguous)"}
 
@@ -173,20 +172,24 @@ def read_export(file: Path) -> tuple[dict[str, ExportedRun], list[str]]:
 
 def _read_table(content: bytes) -> tuple[dict[str, Any], pa.Table]:
     """Results by run, and the rows; text columns stay dictionaries, so that a long text repeated takes no memory."""
-    metadata = pq.read_metadata(pa.BufferReader(content))
-    results = _parse_metadata(metadata)
-    columns = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
+    file = pq.ParquetFile(pa.BufferReader(content))
+    results = _parse_metadata(file.metadata)
+    columns = file.schema_arrow.names
     if missing := [name for name in _TEXT_COLUMNS if columns.count(name) != 1]:
         raise UnusableFile(f"it has no column {missing[0]}, or several; columns are {', '.join(_TEXT_COLUMNS)}")
-    _check_size(metadata)
-    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=_TEXT_COLUMNS)
-    if wrong := [name for name in _TEXT_COLUMNS if file.schema_arrow.field(name).type != _DICTIONARY]:
+    if wrong := [name for name in _TEXT_COLUMNS if not _is_text(file.schema_arrow.field(name).type)]:
         raise UnusableFile(f"its column {wrong[0]} is not text")
+    _check_size(file.metadata)
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=_TEXT_COLUMNS)
     table = file.read(columns=_TEXT_COLUMNS, use_threads=False)
     table.validate(full=True)
     if empty := [name for name in _TEXT_COLUMNS if table.column(name).null_count]:
         raise UnusableFile(f"its column {empty[0]} has empty values")
     return results, table
+
+
+def _is_text(column: pa.DataType) -> bool:
+    return bool(pa.types.is_string(column.value_type if pa.types.is_dictionary(column) else column))
 
 
 def _parse_metadata(metadata: pq.FileMetaData) -> dict[str, Any]:
@@ -206,13 +209,12 @@ def _parse_metadata(metadata: pq.FileMetaData) -> dict[str, Any]:
 
 
 def _check_size(metadata: pq.FileMetaData) -> None:
+    # pyarrow aborts the process when it is asked for the metadata of a column in a damaged file.
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     rows = sum(group.num_rows for group in groups)
     if rows > MAX_ROWS:
         raise UnusableFile(f"it has {rows:,} rows, more than the limit of {MAX_ROWS:,}")
-    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
-    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in _TEXT_COLUMNS)
-    if size > MAX_COLUMN_BYTES:
+    if sum(group.total_byte_size for group in groups) > MAX_COLUMN_BYTES:
         raise UnusableFile(f"it is larger than {MAX_COLUMN_BYTES >> 20} MiB when decompressed")
 
 
