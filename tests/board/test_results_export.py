@@ -191,6 +191,13 @@ def test_path_as_name_is_refused(real_run: Run, tmp_path: Path) -> None:
         export_results([tmp_path / "in"], tmp_path / "out", {"m": "/srv/models/m"})
 
 
+def test_a_model_named_like_a_reply_is_refused(real_run: Run, tmp_path: Path) -> None:
+    """Also as a single word, which is the folder in the name of the run."""
+    real_run.copy(tmp_path / "in", model(pretrained="m"))
+    with pytest.raises(FinError, match="would contain 'lol', which shares its text"):
+        export_results([tmp_path / "in"], tmp_path / "out", {"m": "lol"})
+
+
 @pytest.mark.parametrize("where", ["model", "dtype", "version", "filter", "engine", "harness"])
 def test_document_text_anywhere_is_refused(where: str, real_run: Run, tmp_path: Path) -> None:
     text = real_run.lines("fin_fomc")[3]["doc"]["text"][:40].replace("/", " ").replace(",", " ")
