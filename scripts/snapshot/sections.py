@@ -18,8 +18,8 @@ from snapshot.models import TEMPLATE_FOLDER, make_adapter, make_checkpoint, make
 
 FAULTS = {"static": ROOT / "tests/checks/faults", "rows": ROOT / "tests/checks/row_faults"}
 """Seeded faults in task files and in their rows."""
-BOARDS = {"seed_42": ["results"], "seed_43": ["results/smollm2", "seed_43/results"]}
-"""Board to its result folders below --leaderboard."""
+BOARDS = {"seed_42": "answers.parquet", "seed_43": "seed_43/answers.parquet"}
+"""Board to its file of answers below --leaderboard."""
 PAPER_EXPERTS = ("sentiment", "fomc", "headline", "finred")
 REPLIES = ("{}", " {}.", "**{upper}**", "'{title}'", "label: {}", "not {}", "{} or {other}", "the {}ish", "", "none")
 """Generated replies; {} is a label, {other} the next label."""
@@ -263,10 +263,10 @@ def _merge(context: Context, *words: Any) -> dict[str, Any]:
 def boards(context: Context) -> Any:
     """Boards of the committed results: every figure, and hashes of the files with figures."""
     snapshot = {}
-    for name, folders in BOARDS.items():
+    for name, answers in BOARDS.items():
         context.report(name)
-        words = [context.leaderboard / folder for folder in folders]
-        run("fin", "board", *words, "--out", name, "--baseline", "smollm2", "--reference", "multi")
+        words = ["--out", name, "--baseline", "smollm2", "--reference", "multi"]
+        run("fin", "board", context.leaderboard / answers, *words)
         files = {file: digest((Path(name) / file).read_bytes()) for file in ("board.json", "board.csv", "board.tex")}
         snapshot[name] = {"files": files, "board": json.loads((Path(name) / "board.json").read_text(encoding="utf-8"))}
     return snapshot

@@ -1,16 +1,18 @@
 """The exported form gives the same board and contains no document text, machine path or prompt."""
 
-import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fin_plugins.board.board_data import Entry, LoadedRuns
+from fin_plugins.board.reading.answers_parquet import AnswerRows, ExportedRun, format_export, read_export
 from fin_plugins.board.reading.load_runs import load_runs
-from fin_plugins.board.results_export import export_results
+from fin_plugins.board.results_export import export_results, file_name_part
 from fin_plugins.common.errors import FinError
 from tests.board.reading.result_fixtures import OURS, STAMP, Run, config, messages, model
 
@@ -52,47 +54,50 @@ def test_export_gives_the_same_board(real_run: Run, tmp_path: Path) -> None:
     assert {entry.model for column in after.columns for entry in column.entries} == {"Mine", "fomc (on Mine)"}
     assert comparable(after) == comparable(before)
     assert after.problems == after.older == ()
-    assert sorted(written) == sorted(file for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert [written] == list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "answers.parquet"]
 
 
 def test_second_export_is_the_same(real_run: Run, tmp_path: Path) -> None:
     two_models(real_run, tmp_path / "in")
     first = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
-    second = export_results([tmp_path / "out"], tmp_path / "again", {})
-    assert [file.read_bytes() for file in sorted(first)] == [file.read_bytes() for file in sorted(second)]
-    assert sorted(file.name for file in first) == sorted(file.name for file in second)
+    second = export_results([first], tmp_path / "again.parquet", {})
+    assert second == tmp_path / "again.parquet" and second.read_bytes() == first.read_bytes()
 
 
-def test_names_of_files(real_run: Run, tmp_path: Path) -> None:
-    real_run.copy(tmp_path / "in", ADAPTER)
-    written = export_results([tmp_path / "in"], tmp_path / "out", {"fomc (on base-model)": "Tuned"})
-    assert [str(file.relative_to(tmp_path / "out")) for file in written] == [
-        *(f"Tuned/answers_{task}_{STAMP}.csv" for task in OURS),
-        f"Tuned/results_{STAMP}.json",
+def test_order_of_the_results_does_not_matter(real_run: Run, tmp_path: Path) -> None:
+    two_models(real_run, tmp_path / "in")
+    paths = [tmp_path / "in" / "one", tmp_path / "in" / "two"]
+    files = [
+        export_results(some, tmp_path / f"{number}.parquet", NAMES) for number, some in enumerate((paths, paths[::-1]))
     ]
-    with written[0].open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_content(real_run: Run, tmp_path: Path) -> None:
+    real_run.copy(tmp_path / "in", ADAPTER)
+    file = export_results([tmp_path / "in"], tmp_path / "out", {"fomc (on base-model)": "Tuned"})
+    ((name, run),) = read_export(file)[0].items()
+    assert name == f"Tuned/results_{STAMP}.json" and list(run.answers) == list(OURS)
     lines = real_run.lines("fin_fomc")
     labels = lines[0]["doc"]["choices"]
-    assert rows == [
-        {"hash": line["doc_hash"], "gold": line["doc"]["label"], "answer": labels[line["macro_f1"][1]]}
-        for line in lines
-    ]
-    data = json.loads(written[-1].read_text())
-    assert set(data) == {
+    assert run.answers["fin_fomc"] == AnswerRows(
+        tuple(line["doc_hash"] for line in lines),
+        tuple(line["doc"]["label"] for line in lines),
+        tuple(labels[line["macro_f1"][1]] for line in lines),
+    )
+    assert set(run.result) == {
         *("fin_board", "results", "configs", "versions", "n-samples", "config", "date", "lm_eval_version"),
         "chat_template_sha",
     }
-    assert data["fin_board"]["model"] == "Tuned"
-    assert data["fin_board"]["base"] == "base-model"
+    assert run.result["fin_board"]["model"] == "Tuned"
+    assert run.result["fin_board"]["base"] == "base-model"
 
 
 def test_export_has_no_document_machine_or_prompt(real_run: Run, tmp_path: Path) -> None:
     two_models(real_run, tmp_path / "in")
     written = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
-    everything = "\n".join(file.read_text() for file in written) + "\n".join(map(str, written)).replace(
-        str(tmp_path), ""
-    )
+    everything = str(pq.read_table(written).to_pydict()) + str(pq.read_metadata(written).metadata)
+    assert real_run.lines("fin_fomc")[0]["doc_hash"] in everything and "Mine" in everything
     for line in [line for task in ALL for line in real_run.lines(task)]:
         for text in (line["doc"].get("text"), line["doc"].get("q"), line["doc"].get("id")):
             assert not text or text not in everything
@@ -112,12 +117,48 @@ def test_export_has_no_document_machine_or_prompt(real_run: Run, tmp_path: Path)
 def test_exported_figures_are_recomputed(real_run: Run, tmp_path: Path) -> None:
     real_run.copy(tmp_path / "in", BASE)
     written = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
-    lines = written[0].read_text().splitlines()
-    hashed, gold, _ = lines[1].split(",")
-    unchanged = {line.split(",")[1] for line in lines[1:]} - {lines[1].split(",")[2]}
-    written[0].write_text("\n".join([lines[0], f"{hashed},{gold},{min(unchanged)}", *lines[2:]]) + "\n")
+    runs, _ = read_export(written)
+    ((name, run),) = runs.items()
+    rows = run.answers["fin_fomc"]
+    other = next(label for label in rows.gold if label != rows.answers[0])
+    run.answers["fin_fomc"] = replace(rows, answers=(other, *rows.answers[1:]))
+    written.write_bytes(format_export(runs))
     (message,) = messages(load_runs([tmp_path / "out"]))
-    assert message.startswith(f"! Mine/answers_fin_fomc_{STAMP}.csv: fin_fomc: acc is ")
+    assert message.startswith(f"! answers.parquet: {name}: fin_fomc: acc is ")
+
+
+def damaged(run: ExportedRun, **rows: tuple[str, ...]) -> ExportedRun:
+    return ExportedRun(run.result, {**run.answers, "fin_fomc": replace(run.answers["fin_fomc"], **rows)})
+
+
+def test_damage_costs_the_intervals_of_its_task(real_run: Run, tmp_path: Path) -> None:
+    real_run.copy(tmp_path / "in", BASE)
+    written = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
+    ((name, run),) = read_export(written)[0].items()
+    rows = run.answers["fin_fomc"]
+    for change in (
+        {"answers": ("no label", *rows.answers[1:])},
+        {"documents": (rows.documents[1], *rows.documents[1:])},
+        {"documents": ("no hash", *rows.documents[1:])},
+        {"documents": rows.documents[1:], "gold": rows.gold[1:], "answers": rows.answers[1:]},
+    ):
+        written.write_bytes(format_export({name: damaged(run, **change)}))
+        reading = load_runs([written])
+        (message,) = messages(reading)
+        assert message.startswith(f"answers.parquet: {name}: ") and "fin_fomc" in message
+        assert [column.entries[0].documents is None for column in reading.columns] == [True, False, False]
+
+
+def test_answers_of_unknown_tasks_are_left_out(real_run: Run, tmp_path: Path) -> None:
+    real_run.copy(tmp_path / "in", BASE)
+    written = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
+    ((name, run),) = read_export(written)[0].items()
+    rows = run.answers["fin_fomc"]
+    written.write_bytes(format_export({name: ExportedRun(run.result, {**run.answers, "other": rows, "more": rows})}))
+    reading = load_runs([written])
+    (message,) = messages(reading)
+    assert message.startswith(f"answers.parquet: {name}: ") and "more, other" in message
+    assert len(reading.columns) == 3
 
 
 def test_exported_and_original_are_one_run(real_run: Run, tmp_path: Path) -> None:
@@ -133,7 +174,7 @@ def test_older_runs_are_not_exported(real_run: Run, tmp_path: Path) -> None:
     real_run.copy(tmp_path / "in" / "a", BASE, lambda data: data.update(date=1.0))
     real_run.copy(tmp_path / "in" / "b", BASE, lambda data: data.update(date=2.0), stamp="2026-09-09T09-09-09")
     written = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
-    assert all("2026-09-09" in file.name for file in written)
+    assert [*read_export(written)[0]] == ["Mine/results_2026-09-09T09-09-09.json"]
 
 
 def test_name_with_home_folder_is_refused(real_run: Run, tmp_path: Path) -> None:
@@ -148,6 +189,13 @@ def test_path_as_name_is_refused(real_run: Run, tmp_path: Path) -> None:
     real_run.copy(tmp_path / "in", model(pretrained="m"))
     with pytest.raises(FinError, match="which looks like a path of this machine"):
         export_results([tmp_path / "in"], tmp_path / "out", {"m": "/srv/models/m"})
+
+
+def test_a_model_named_like_a_reply_is_refused(real_run: Run, tmp_path: Path) -> None:
+    """Also as a single word, which is the folder in the name of the run."""
+    real_run.copy(tmp_path / "in", model(pretrained="m"))
+    with pytest.raises(FinError, match="would contain 'lol', which shares its text"):
+        export_results([tmp_path / "in"], tmp_path / "out", {"m": "lol"})
 
 
 @pytest.mark.parametrize("where", ["model", "dtype", "version", "filter", "engine", "harness"])
@@ -181,9 +229,8 @@ def test_document_text_anywhere_is_refused(where: str, real_run: Run, tmp_path: 
 def test_labels_that_are_documents_are_not_exported(real_run: Run, tmp_path: Path) -> None:
     """Choices that differ by document are document text, so only figures are exported."""
     real_run.copy(tmp_path / "in", BASE, tasks=["varied"])
-    (result,) = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
+    export_results([tmp_path / "in"], tmp_path / "out", NAMES)
     (entry,) = load_runs([tmp_path / "out"]).columns[0].entries
-    assert result.name == f"results_{STAMP}.json"
     assert entry.documents is None
     assert entry.notes == (
         "Only what the harness reports, without intervals: its choices differ from document to document.",
@@ -200,9 +247,8 @@ def test_hostile_names_of_models_and_tasks(real_run: Run, tmp_path: Path) -> Non
     )
     for task in OURS:
         run.samples(task).unlink()
-    (result,) = export_results([tmp_path / "in"], tmp_path / "out", {})
-    assert result.parent.parent == tmp_path / "out"
-    assert len(result.parent.name) < 100
+    (name,) = read_export(export_results([tmp_path / "in"], tmp_path / "out", {}))[0]
+    assert len(name) < 150 and name.count("/") == 1
     assert comparable(load_runs([tmp_path / "out"])) == comparable(load_runs([tmp_path / "in"]))
 
 
@@ -217,7 +263,8 @@ def test_skipped_results_are_logged(real_run: Run, tmp_path: Path, caplog: pytes
     run = real_run.copy(tmp_path / "in", BASE, config("fin_deal", output_type="loglikelihood_rolling"))
     run.samples("fin_fomc").write_text("{")
     written = export_results([tmp_path / "in"], tmp_path / "out", NAMES)
-    assert [file.name.split("_2026")[0] for file in written] == ["answers_fin_deal_gen", "results"]
+    (run,) = read_export(written)[0].values()
+    assert [*run.answers] == ["fin_deal_gen"] and [*run.result["results"]] == ["fin_fomc", "fin_deal_gen"]
     assert "fin_deal: its output_type is loglikelihood_rolling" in caplog.text
     assert "line 1 is cut off" in caplog.text
 
@@ -227,3 +274,20 @@ def test_unwritable_folder(real_run: Run, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(FinError, match=r"cannot be written .*choose another folder"):
         export_results([tmp_path / "in"], tmp_path / "out", NAMES)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_names_as_parts_of_file_names(first: str, second: str) -> None:
+    part = file_name_part(first)
+    assert part.isascii() and len(part) < 100
+    assert not set(part) & set('/\\:*?"<>| \n\x00')
+    assert not part.startswith(".")
+    assert part != file_name_part(second) or first == second
+    assert file_name_part("fin_fomc_gen") == "fin_fomc_gen"
+
+
+def test_nothing_to_export(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(FinError, match="no results"):
+        export_results([tmp_path / "results.json"], tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()

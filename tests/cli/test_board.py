@@ -159,8 +159,7 @@ def test_the_exported_form_makes_the_same_figures(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run_board("export", results, "--out", "export", "--name", "model-002=last")
-    assert result.exit_code == 0 and all(Path(line).is_file() for line in result.stdout.splitlines())
-    assert len(result.stdout.splitlines()) == 3 * 7
+    assert (result.exit_code, result.stdout) == (0, f"{Path('export', 'answers.parquet')}\n")
     # `./export` is a folder, `export` the subcommand.
     assert run_board("./export", "--out", "again").exit_code == 0
     assert run_board(results, "--out", "first", "--name", "model-002=last").exit_code == 0

@@ -1,34 +1,39 @@
 """Exporting results in a form that may be committed: figures, hashes and labels, but no text of documents or machine.
 
-Every run on the board (older ones are not) gets a folder named after the model, with
+One Parquet file holds every run on the board (older ones are not): hash, gold label and answer of each document, as
+`fin_plugins.board.reading.answers_parquet` describes, and in its metadata by run a part of lm-eval's result file under
+lm-eval's own names: `results` (figures by task, as `metric,filter`), `configs` (by task: `output_type`, `num_fewshot`,
+`metadata.version`, and of `metadata.fin` only `seen`, `data` and the test split's `content_hash`), `versions`,
+`n-samples`, `config` (`model` is lm-eval's model class), `date`, `lm_eval_version` and `chat_template_sha`.
+`configs` also has `labels` (the label set), `prompt` (hash of the prompt's configuration), `rows` and `prompts` (hashes
+of all documents and prompts), `recomputed` (figures that must follow from the answers) and `notes`. `fin_board` has
+`model` and `base` (display names), `chat` (whether a chat template was applied), `dated` (whether that template writes
+the date into the prompt) and `settings` (dtype, versions).
 
-- `results_<stamp>.json`, a part of lm-eval's result file under lm-eval's own names: `results` (figures by task, as
-  `metric,filter`), `configs` (by task: `output_type`, `num_fewshot`, `metadata.version`, and of `metadata.fin` only
-  `seen`, `data` and the test split's `content_hash`), `versions`, `n-samples`, `config` (`model` is lm-eval's model
-  class), `date`, `lm_eval_version` and `chat_template_sha`.
-  `configs` also has `labels` (the label set), `prompt` (hash of the prompt's configuration), `rows` and `prompts`
-  (hashes of all documents and prompts), `recomputed` (figures that must follow from the answers) and `notes`.
-  `fin_board` has `format`, `model` and `base` (display names), `chat` (whether a chat template was applied), `dated`
-  (whether that template writes the date into the prompt) and `settings` (dtype, versions).
-- `answers_<task>_<stamp>.csv`, with hash, gold label and answer of each document; see
-  `fin_plugins.board.reading.answer_files`.
-
-`load_runs` reads these files like lm-eval's own, and gets the same entries.
+`load_runs` reads this file like lm-eval's own, and gets the same entries.
 """
 
-import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from fin_plugins.board.export_guard import PrivateText, check_exportable, home_name
-from fin_plugins.board.reading.answer_files import file_name_part, format_answers
+from fin_plugins.board.reading.answers_parquet import (
+    ANSWERS_FILE,
+    EXPORT_KEY,
+    AnswerRows,
+    ExportedRun,
+    encode_answers,
+    format_export,
+)
 from fin_plugins.board.reading.column_assignment import PlacedResult
 from fin_plugins.board.reading.json_utils import without_empty
 from fin_plugins.board.reading.load_runs import load_runs
-from fin_plugins.board.reading.result_files import EXPORT_KEY, TaskResult
+from fin_plugins.board.reading.result_files import TaskResult
 from fin_plugins.common.atomic import remove_unfinished_files, write_file
 from fin_plugins.common.errors import FinError
 
@@ -37,65 +42,76 @@ log = logging.getLogger(__name__)
 _OUTPUT_TYPES = {"choice": "multiple_choice", "gen": "generate_until"}
 
 
-def export_results(paths: Sequence[Path], out: Path, names: Mapping[str, str]) -> list[Path]:
+def export_file(out: Path) -> Path:
+    """The file to write: `out` if it ends in `.parquet`, else `answers.parquet` in the folder `out`."""
+    return out if out.suffix == ".parquet" else out / ANSWERS_FILE
+
+
+def export_results(paths: Sequence[Path], out: Path, names: Mapping[str, str]) -> Path:
     """Export the results on the board of these files.
 
-    All content is made and checked before the first file is written. Each file is written atomically, the result file
-    of a run after its answers. What the board leaves out is not exported, with a warning.
+    All content is made and checked before the file is written. What the board leaves out is not exported, with a
+    warning.
 
     Args:
         paths: folders or result files, as for `load_runs`.
-        out: output folder.
+        out: see `export_file`.
         names: display names, as for `load_runs`.
 
     Returns:
-        The files written.
+        The file written.
 
     Raises:
-        FinError: figures contradict each other; a file would contain document text, a path of this machine or the name
-            of the home folder; two runs would have the same file; or the folder cannot be written.
+        FinError: there are no results; figures contradict each other; the file would contain document text, a path of
+            this machine or the name of the home folder; two runs would have the same name; or the file cannot be
+            written.
     """
     runs = load_runs(paths, names=names, with_documents=True)
     for problem in runs.problems:
         if problem.is_error:
             raise FinError(f"{problem.file}: {problem.message}; nothing was exported")
         log.warning("%s: %s", problem.file, problem.message)
-    by_file: dict[Path, list[PlacedResult]] = {}
+    by_run: dict[tuple[Path, str], list[PlacedResult]] = {}
     for placed in runs.placed:
-        by_file.setdefault(placed.result.run.files.result, []).append(placed)
-    contents: dict[Path, str] = {}
-    for run in by_file.values():
-        run_contents = _run_contents(run, out)
-        if not contents.keys().isdisjoint(run_contents):
+        files = placed.result.run.files
+        by_run.setdefault((files.result, files.display_name), []).append(placed)
+    exported: dict[str, ExportedRun] = {}
+    for run in by_run.values():
+        folder, stamp = file_name_part(run[0].entry.model), _stamp(run[0].result)
+        name = f"{folder}/results_{stamp}.json"
+        if name in exported:
             raise FinError(f"{run[0].entry.source.file}: the same run is given twice; remove one of the two")
-        contents |= run_contents
-    for folder in {file.parent for file in contents}:
-        remove_unfinished_files(folder)
-    for file, text in contents.items():
-        try:
-            write_file(file, text)
-        except OSError as error:
-            raise FinError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
-    return list(contents)
+        exported[name] = _export_run(run, folder)
+    if not exported:
+        raise FinError(f"{', '.join(map(str, paths))}: no results to export")
+    file = export_file(out)
+    remove_unfinished_files(file.parent)
+    try:
+        write_file(file, format_export(exported))
+    except OSError as error:
+        raise FinError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
+    return file
 
 
-def _run_contents(run: Sequence[PlacedResult], out: Path) -> dict[Path, str]:
-    """Text of each file of a run, the result file last."""
-    stamp = _stamp(run[0].result)
-    folder = out / file_name_part(run[0].entry.model)
-    contents: dict[Path, str] = {}
+def file_name_part(name: str) -> str:
+    """A name as part of a file name; if characters are replaced, a hash keeps different names apart."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80]
+    return safe if safe == name else f"{safe}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _export_run(run: Sequence[PlacedResult], folder: str) -> ExportedRun:
+    answers: dict[str, AnswerRows] = {}
     private_texts: set[str] = set()
     for placed in run:
         if (documents := placed.entry.documents) is not None:
-            name = f"answers_{file_name_part(placed.result.name)}_{stamp}.csv"
-            contents[folder / name] = format_answers(documents, placed.entry.labels)
+            answers[placed.result.name] = encode_answers(documents, placed.entry.labels)
             private_texts.update(text.strip() for text in (*(documents.texts or ()), *(documents.replies or ())))
     result = _result_content(run)
     private = PrivateText(frozenset(private_texts - {""}), home_name())
     # Task names and labels may equal a document or the home folder's name by chance.
     words = [*(label for placed in run for label in placed.entry.labels), *result["results"]]
-    check_exportable(result, private, words, run[0].entry.source.file)
-    return {**contents, folder / f"results_{stamp}.json": json.dumps(result, indent=1) + "\n"}
+    check_exportable([folder, result], private, words, run[0].entry.source.file)
+    return ExportedRun(result, answers)
 
 
 def _result_content(placed: Sequence[PlacedResult]) -> dict[str, Any]:
@@ -103,7 +119,6 @@ def _result_content(placed: Sequence[PlacedResult]) -> dict[str, Any]:
     results = [result.result for result in placed]
     return {
         EXPORT_KEY: {
-            "format": 1,
             "model": entry.model,
             "base": entry.base,
             "chat": run.chat,

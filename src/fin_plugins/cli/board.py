@@ -67,7 +67,7 @@ def _table(
 ) -> None:
     """Make a table of lm-eval's result files, with intervals, paired tests and forgetting.
 
-    RESULTS are folders, result files, the output of `fin board export`, or lists that `fin eval --written` wrote: then
+    RESULTS are folders, result files, what `fin board export` wrote, or lists that `fin eval --written` wrote: then
     the board has exactly the results they name. The same results give the same bytes on any machine. With sample files
     (--log_samples) every figure is recomputed from the answers, and models are compared on the same documents; without,
     lm-eval's own figures are shown, without intervals. A column only has results of equal rows, prompts and settings.
@@ -82,7 +82,7 @@ def _table(
 
     \b
     Subcommands, each with --help (write ./export for a folder of that name):
-      fin board export results/ --out committed/     # the form without texts, which may be committed
+      fin board export results/ --out committed/     # one file without texts, which may be committed
       fin board card multi_seen results/             # the evaluation section of a model card
     """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.board import cli_options
@@ -113,10 +113,16 @@ def _table(
 
 @command.command("export")
 @_results
-@_out
+@click.option(
+    "--out",
+    required=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="File to write if it ends in .parquet, else the folder of answers.parquet.",
+)
 @_name
 def _export(results: tuple[str, ...], out: Path, names: dict[str, str]) -> None:
-    """Write results in a form that may be committed: no texts, no prompts, no local paths.
+    """Write results to one Parquet file that may be committed: no texts, no prompts, no local paths.
 
     It keeps a hash, the gold label and the answer of every document, so that `fin board` makes the same table of it as
     of the original files.
@@ -126,13 +132,13 @@ def _export(results: tuple[str, ...], out: Path, names: dict[str, str]) -> None:
       fin board export results/ --out committed/ --name models/run7=multi_seen
     """  # noqa: D301 (Click's mark, not a regex)
     from fin_plugins.board import cli_options
-    from fin_plugins.board.results_export import export_results
+    from fin_plugins.board.results_export import export_file, export_results
 
-    paths, out = cli_options.existing_paths(results, command.commands), cli_options.check_output_folder(out)
+    paths = cli_options.existing_paths(results, command.commands)
+    cli_options.check_output_folder(export_file(out).parent)
     with heartbeat("reading and writing"):
-        files = export_results(paths, out, names)
-    for file in files:
-        click.echo(str(file))
+        file = export_results(paths, out, names)
+    click.echo(str(file))
 
 
 @command.command("card")

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fin_plugins.board.board_data import LoadedRuns
+from fin_plugins.board.reading.answers_parquet import ExportedRun, format_export, read_export
 from fin_plugins.board.reading.load_runs import UNEXPECTED, load_runs
 from fin_plugins.board.rendering.data_export import json_text
 from fin_plugins.board.rendering.document_tables import markdown_text
+from fin_plugins.board.results_export import export_results
 from fin_plugins.board.statistics.build_board import build_board
 from fin_plugins.stats.metrics import scores
 from tests.board.reading.result_fixtures import STAMP, Run
@@ -48,6 +50,12 @@ def small(real_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
         lambda data: data["results"]["fin_deal"].update(figures),
         lambda data: data["n-samples"].update({task: {"original": 4, "effective": 4} for task in (TASK, "fin_deal")}),
     )
+
+
+@pytest.fixture(scope="module")
+def good(small: Run, tmp_path_factory: pytest.TempPathFactory) -> ExportedRun:
+    (run,) = read_export(export_results([small.result], tmp_path_factory.mktemp("export"), {}))[0].values()
+    return run
 
 
 def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -117,6 +125,22 @@ def test_any_value_in_a_sample_file(small: Run, tmp_path_factory: pytest.TempPat
         for entry in column.entries:
             if entry.documents is not None and column.protocol == "gen":
                 assert float((entry.documents.gold == entry.documents.answers).mean()) == entry.reported["acc"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_value_in_an_export(
+    small: Run, good: ExportedRun, tmp_path_factory: pytest.TempPathFactory, data: Any
+) -> None:
+    """It costs no other run of the file."""
+    result = good.result
+    for _ in range(data.draw(st.integers(1, 3))):
+        result = with_change(result, data.draw(st.sampled_from(list(places(result)))), data.draw(ANYTHING))
+    folder = tmp_path_factory.mktemp("any")
+    runs = {"good/results.json": good, "other/results.json": ExportedRun(result, good.answers)}
+    (folder / "answers.parquet").write_bytes(format_export(runs))
+    reading = read(folder, small.data(), small.lines(TASK), small.samples("fin_deal").read_bytes())
+    assert not any("good/" in problem.file for problem in reading.problems)
 
 
 def test_untouched_files_have_samples(small: Run, tmp_path: Path) -> None:

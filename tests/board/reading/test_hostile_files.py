@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from fin_plugins.board.board_data import Board, Cell, Estimate, Problem
+from fin_plugins.board.reading import answers_parquet
+from fin_plugins.board.reading.answers_parquet import ExportedRun, format_export
 from fin_plugins.board.reading.json_utils import MAX_RESULT_BYTES, UnusableFile, iter_json_lines
 from fin_plugins.board.reading.load_runs import UNEXPECTED, load_runs
 from fin_plugins.board.rendering.data_export import csv_text, json_text
@@ -129,6 +131,27 @@ def test_a_bad_result_file(make: Callable[[Path], object], tmp_path: Path) -> No
 def test_bad_file_given_by_name(name: str, make: Callable[[Path], object], tmp_path: Path) -> None:
     make(tmp_path / name)
     check_the_rest_is_made(tmp_path, name, tmp_path / name)
+
+
+@pytest.mark.parametrize("make", [make for make in BAD if make is not Path.mkdir], ids=lambda make: make.__name__)
+def test_a_bad_export(make: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers_parquet, "MAX_FILE_BYTES", MAX_RESULT_BYTES)
+    (tmp_path / "runs" / "bad").mkdir(parents=True)
+    make(tmp_path / "runs" / "bad" / "answers.parquet")
+    check_the_rest_is_made(tmp_path, "bad/answers.parquet")
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"configs": 5}, result_content("m"), result_content("m", fin_board=[])], ids=str
+)
+def test_a_bad_run_in_an_export(metadata: Run, tmp_path: Path) -> None:
+    """A run without the part of an export, or with a broken one, costs only itself."""
+    good = result_content("m", fin_board={"model": "exported-model"})
+    runs = {"bad/results.json": ExportedRun(metadata, {}), "good/results.json": ExportedRun(good, {})}
+    (tmp_path / "x.parquet").write_bytes(format_export(runs))
+    board, problem = check_the_rest_is_made(tmp_path, "x.parquet", tmp_path / "x.parquet")
+    assert problem.file == "x.parquet: bad/results.json"
+    assert cells(board).keys() == {"good-model", "exported-model"}
 
 
 @pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)

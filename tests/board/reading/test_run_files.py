@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from fin_plugins.board.reading.answers_parquet import ExportedRun, format_export
 from fin_plugins.board.reading.run_files import find_runs
 from fin_plugins.cli.main import fin
 from fin_plugins.evaluation.result_files import write_file_list
@@ -29,7 +30,6 @@ def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:
         f"a/samples_fin_fomc_gen_{STAMP}.jsonl",
         "a/samples_fin_fomc_2020-01-01T00-00-00.jsonl",
         f"a/b/c/results_{STAMP}.json",
-        f"a/b/c/answers_fin_deal_{STAMP}.csv",
         f"a/b/mine_{STAMP}.json",
         "a/b/results.json",
         "adapter_config.json",
@@ -46,8 +46,27 @@ def test_runs_are_found_at_any_depth(tmp_path: Path) -> None:
     assert runs[0].samples == {
         task: tmp_path / "a" / f"samples_{task}_{STAMP}.jsonl" for task in ("fin_fomc", "fin_fomc_gen")
     }
-    assert set(runs[3].answers) == {"fin_deal"}
     assert [problem.file for problem in problems] == ["a/samples_fin_fomc_2020-01-01T00-00-00.jsonl"]
+
+
+def test_runs_in_exports(tmp_path: Path) -> None:
+    names = [f"m/results_{STAMP}.json", "n/results_x.json"]
+    runs = {name: ExportedRun({"a": 1}, {}) for name in names}
+    make(tmp_path, f"one/results_{STAMP}.json", "one/.hidden/x", "one/other.parquet")
+    for file in ("one/answers.parquet", "one/.hidden/answers.parquet", "one/two/answers.parquet", "x.parquet"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(format_export(runs))
+    found, problems = find_runs([tmp_path / "one"])
+    assert [run.display_name for run in found] == [
+        f"results_{STAMP}.json",
+        *names,
+        *(f"two/{name}" for name in names),
+    ]
+    assert [run.exported for run in found] == [None, *runs.values(), *runs.values()] and problems == []
+    assert [run.stamp for run in found[1:3]] == [STAMP, ""]
+    assert found[3].message_name == f"two/answers.parquet: two/{names[0]}"
+    found, problems = find_runs([tmp_path / "x.parquet", tmp_path / "x.parquet", tmp_path / "one" / "two"])
+    assert [run.display_name for run in found] == [*names, *(f"two/{name}" for name in names)] and problems == []
 
 
 def test_file_given_twice_is_read_once(tmp_path: Path) -> None:

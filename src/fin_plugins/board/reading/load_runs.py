@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from fin_plugins.board.board_data import METRICS, RATES, LoadedRuns, Problem
-from fin_plugins.board.reading.answer_files import file_name_part, read_answers
+from fin_plugins.board.reading.answers_parquet import AnswerRows, decode_answers
 from fin_plugins.board.reading.column_assignment import PlacedResult, assign_columns
 from fin_plugins.board.reading.json_utils import (
     UnknownLabels,
     UnusableFile,
     as_int,
+    hash_rows,
     iter_json_lines,
     read_json_object,
 )
@@ -52,10 +53,10 @@ class PlacedRuns(LoadedRuns):
 def load_runs(
     paths: Sequence[Path], *, names: Mapping[str, str] | None = None, with_documents: bool = False
 ) -> PlacedRuns:
-    """Load result and sample files as written by lm-eval or `fin board export`.
+    """Load result and sample files written by lm-eval, or what `fin board export` wrote.
 
     Args:
-        paths: folders (searched at any depth), result files, or manifests from `fin eval --written`.
+        paths: folders (searched at any depth), result files, manifests from `fin eval --written`, or exports.
         names: display names, by a model's path, hub name, adapter name or default display name.
         with_documents: keep document texts and replies.
 
@@ -101,19 +102,19 @@ def _read_runs(files: Sequence[RunFiles], with_documents: bool) -> Iterable[tupl
 def _read_run(files: RunFiles, with_documents: bool) -> tuple[list[TaskResult], list[Problem]]:
     """One run and its problems. Whatever its files contain, no other run is affected."""
     try:
-        data = read_json_object(files.result)
+        data = files.exported.result if files.exported else read_json_object(files.result)
         return _read_tasks(data, parse_run(data, files), with_documents)
     except UnusableFile as error:
-        return [], [Problem(files.display_name, f"{error}: the whole run was left out", error.is_error)]
+        return [], [Problem(files.message_name, f"{error}: the whole run was left out", error.is_error)]
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         message = f"{UNEXPECTED} ({type(error).__name__}: {str(error)[:80]}): the whole run was left out"
-        return [], [Problem(files.display_name, message, True)]
+        return [], [Problem(files.message_name, message, True)]
 
 
 def _read_tasks(data: dict[str, Any], run: Run, with_documents: bool) -> tuple[list[TaskResult], list[Problem]]:
     files = run.files
     messages = [*name_problems(run.exported_names or run.model), *date_problems(data)]
-    problems = [Problem(files.display_name, message, False) for message in messages]
+    problems = [Problem(files.message_name, message, False) for message in messages]
     results = []
     for name in data["configs"]:
         try:
@@ -121,21 +122,21 @@ def _read_tasks(data: dict[str, Any], run: Run, with_documents: bool) -> tuple[l
             samples = _samples_of(task)
             if note := _trained_rows_note(data, task, samples):
                 task = replace(task, sample_notes=(*task.sample_notes, note))
-                problems.append(Problem(files.display_name, f"{_short(name)}: {note}", False))
+                problems.append(Problem(files.message_name, f"{_short(name)}: {note}", False))
             result, problem = _with_samples(task, samples, with_documents)
             results += [result] if result else []
             problems += [problem] if problem else []
         except UnusableFile as error:
             message = f"{_short(name)}: {error}: the task was left out"
-            problems.append(Problem(files.display_name, message, error.is_error))
+            problems.append(Problem(files.message_name, message, error.is_error))
         except RecursionError:
             message = f"{_short(name)}: nested too deep: the task was left out"
-            problems.append(Problem(files.display_name, message, False))
+            problems.append(Problem(files.message_name, message, False))
     return results, problems + _unmatched_samples(files, data)
 
 
 def _with_samples(
-    task: TaskResult, samples: Path | None, with_documents: bool
+    task: TaskResult, samples: Path | AnswerRows | None, with_documents: bool
 ) -> tuple[TaskResult | None, Problem | None]:
     """The task with its samples; without if they are unusable; None if they contradict the result.
 
@@ -147,8 +148,8 @@ def _with_samples(
         is_explained = any("intervals" in note for note in task.sample_notes)
         return _without_samples(task, "" if is_explained else "No sample file: no intervals."), None
     try:
-        if task.run.exported_names:
-            answers = read_answers(samples, task)
+        if isinstance(samples, AnswerRows):
+            answers = _decode(samples, task)
         else:
             answers = read_samples(samples, task, with_documents=with_documents)
         check_reported(answers, task.reported)
@@ -156,10 +157,12 @@ def _with_samples(
         note = f"Only what the harness reports, without intervals: {reason}."
         return _without_samples(task, note, reason.rows, reason.prompts), None
     except UnusableFile as error:
-        display_name = task.run.files.display_name_of(samples)
+        files = task.run.files
+        display_name = files.display_name_of(samples) if isinstance(samples, Path) else files.message_name
         if error.is_error:
             return None, Problem(display_name, f"{_short(task.name)}: {error}: the task was left out", True)
-        message = f"{error}: the samples were left out, so the result has no intervals (evaluate again to get them)"
+        remedy = "evaluate again" if isinstance(samples, Path) else f"export {_short(task.name)} again"
+        message = f"{error}: the samples were left out, so the result has no intervals ({remedy} to get them)"
         return _without_samples(task, "Its sample file cannot be used: no intervals."), Problem(
             display_name, message, False
         )
@@ -221,24 +224,30 @@ def check_reported(answers: Answers, reported: Mapping[str, float]) -> None:
         raise UnusableFile("; ".join(wrong), is_error=True)
 
 
-def _samples_of(task: TaskResult) -> Path | None:
+def _samples_of(task: TaskResult) -> Path | AnswerRows | None:
     files = task.run.files
-    if task.run.exported_names:
-        return files.answers.get(file_name_part(task.name))
-    return files.samples.get(task.name)
+    return files.exported.answers.get(task.name) if files.exported else files.samples.get(task.name)
+
+
+def _decode(rows: AnswerRows, task: TaskResult) -> Answers:
+    documents = decode_answers(rows, task.labels, task.n)
+    rows_hash = hash_rows(documents.hashes, task.labels)
+    return Answers(task.labels, documents, rows_hash, task.prompts, task.recomputed)
 
 
 def _unmatched_samples(files: RunFiles, data: Mapping[str, Any]) -> list[Problem]:
-    """Sample files of tasks that are not in the result file."""
-    known = {part for name in data["configs"] for part in (name, file_name_part(name))}
-    return [
+    """Samples of tasks that are not in the result file."""
+    unknown = [
         Problem(files.display_name_of(file), "its task is not in the result file: it was left out", False)
-        for task, file in sorted({**files.samples, **files.answers}.items())
-        if task not in known
+        for task, file in sorted(files.samples.items())
+        if task not in data["configs"]
     ]
+    orphans = sorted(files.exported.answers.keys() - data["configs"].keys()) if files.exported else []
+    message = f"has answers of tasks that are not in its result ({_short(', '.join(orphans))}): they were left out"
+    return [*unknown, *([Problem(files.message_name, message, False)] if orphans else [])]
 
 
-def _trained_rows_note(data: Mapping[str, Any], task: TaskResult, samples: Path | None) -> str:
+def _trained_rows_note(data: Mapping[str, Any], task: TaskResult, samples: Path | AnswerRows | None) -> str:
     """A note on how many test rows the model was trained on; empty if none, or unknown.
 
     `fin eval` records the number in the result file; otherwise it is looked up beside the model's weights.
@@ -251,10 +260,10 @@ def _trained_rows_note(data: Mapping[str, Any], task: TaskResult, samples: Path 
     return f"The model was trained on {count} of {total} test rows." if count else ""
 
 
-def _count_trained_rows(task: TaskResult, samples: Path | None) -> int:
+def _count_trained_rows(task: TaskResult, samples: Path | AnswerRows | None) -> int:
     values = [task.run.model_args.get(name) for name in _WEIGHT_KEYS]
     folders = [Path(value) for value in values if isinstance(value, str) and value]
-    if task.run.exported_names or samples is None or not (hashes := _trained_row_hashes(folders)):
+    if not isinstance(samples, Path) or not (hashes := _trained_row_hashes(folders)):
         return 0
     try:
         texts = {row.get("doc_id"): get_in(row, "doc", "text") for _, row in iter_json_lines(samples)}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fin_plugins.board.board_data import METRICS, RATES, Documents, Protocol
+from fin_plugins.board.reading.answers_parquet import EXPORT_KEY
 from fin_plugins.board.reading.json_utils import (
     UnusableFile,
     as_float,
@@ -31,9 +32,6 @@ from fin_plugins.board.reading.model_names import (
 )
 from fin_plugins.board.reading.run_files import RunFiles
 from fin_plugins.common.foreign_files import get_in
-
-EXPORT_KEY = "fin_board"
-"""Marks the exported form; see `fin_plugins.board.results_export`."""
 
 _PROTOCOLS: dict[str, Protocol] = {"multiple_choice": "choice", "loglikelihood": "choice", "generate_until": "gen"}
 _OLDEST_TESTED = (0, 4, 12)
@@ -143,11 +141,11 @@ def parse_run(data: dict[str, Any], files: RunFiles) -> Run:
     """
     for name in ("results", "configs", "config"):
         require_object(data.get(name), f"`{name}`")
-    exported = data.get(EXPORT_KEY)
+    exported = data.get(EXPORT_KEY) if files.exported else None
     template = str(data.get("chat_template") or "")
     engine = str(get_in(data, "config", "model") or "unknown")
     model_args = parse_model_args(get_in(data, "config", "model_args"))
-    settings = _exported_settings(exported) if exported else run_settings(data)
+    settings = _exported_settings(exported) if files.exported else run_settings(data)
     dtype = settings.get("dtype", "") if engine in _DTYPE_REPORTING else ""
     return Run(
         files=files,
@@ -157,10 +155,10 @@ def parse_run(data: dict[str, Any], files: RunFiles) -> Run:
         model_args=model_args,
         model=identify_model(engine, model_args, dtype),
         settings=settings,
-        chat=bool(get_in(exported, "chat")) if exported else data.get("chat_template") is not None,
+        chat=bool(get_in(exported, "chat")) if files.exported else data.get("chat_template") is not None,
         template=str(data.get("chat_template_sha") or ""),
-        template_has_date=bool(get_in(exported, "dated")) if exported else "strftime_now" in template,
-        exported_names=_exported_names(exported) if exported else None,
+        template_has_date=bool(get_in(exported, "dated")) if files.exported else "strftime_now" in template,
+        exported_names=_exported_names(exported) if files.exported else None,
     )
 
 

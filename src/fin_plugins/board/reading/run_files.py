@@ -1,7 +1,7 @@
 """Finding the files of each run: a result file and the sample files with the same folder and time stamp.
 
 lm-eval writes `results_<stamp>.json` (`X_<stamp>.json` with `--output_path X.json`) and, per task,
-`samples_<task>_<stamp>.jsonl`. `fin board export` writes `answers_<task>_<stamp>.csv` instead of the samples.
+`samples_<task>_<stamp>.jsonl`. `fin board export` writes `answers.parquet`, which holds any number of runs.
 
 A manifest, as written by `fin eval --written`, names the files of one model. The board shows the manifest's name as
 their source and only the day as their date, so that the same results give the same bytes wherever they were made.
@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fin_plugins.board.board_data import Problem
+from fin_plugins.board.reading.answers_parquet import ANSWERS_FILE, ExportedRun, read_export
 from fin_plugins.board.reading.json_utils import MAX_RESULT_BYTES, UnusableFile, as_strings
 from fin_plugins.common.errors import FinError
 from fin_plugins.common.foreign_files import UnreadableFile, read_json
 
-_STAMPED_NAME = re.compile(r"(.*)_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?)\.(json|jsonl|csv)", re.DOTALL)
-_TASK_FILE_PREFIXES = {"jsonl": "samples_", "csv": "answers_"}
+_STAMPED_NAME = re.compile(r"(.*)_(\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?)\.(json|jsonl)", re.DOTALL)
+_SAMPLES_PREFIX = "samples_"
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,27 @@ class RunFiles:
     """The files of one run.
 
     Attributes:
-        result: the result file.
+        result: the result file, or the export.
         display_name: name in messages and on the board, relative to the folder given.
         stamp: time stamp in the file name; empty if there is none.
         samples: lm-eval's sample files by task.
-        answers: exported answer files by task (in the form of `answer_files.file_name_part`).
         in_manifest: whether a manifest names the files.
+        exported: the run's content, if it comes from an export.
+        export_name: name in messages of the export.
     """
 
     result: Path
     display_name: str
     stamp: str
     samples: dict[str, Path] = field(default_factory=dict)
-    answers: dict[str, Path] = field(default_factory=dict)
     in_manifest: bool = False
+    exported: ExportedRun | None = None
+    export_name: str = ""
+
+    @property
+    def message_name(self) -> str:
+        """Name in messages of the run."""
+        return f"{self.export_name}: {self.display_name}" if self.export_name else self.display_name
 
     def display_name_of(self, file: Path) -> str:
         """Name in messages of another file of the run."""
@@ -49,33 +57,33 @@ class RunFiles:
         return self.display_name.removesuffix(self.result.name) + file.name
 
 
-class _TaskFileIndex:
-    """Sample and answer files by folder and stamp. Each folder is listed once, however many runs it holds."""
+class _SampleFileIndex:
+    """Sample files by folder and stamp. Each folder is listed once, however many runs it holds."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, dict[tuple[str, str], dict[str, Path]]] = {}
+        self._folders: dict[Path, dict[str, dict[str, Path]]] = {}
 
-    def find(self, folder: Path, suffix: str, stamp: str) -> dict[str, Path]:
-        """The files of one run by task; `suffix` is `jsonl` or `csv`."""
+    def find(self, folder: Path, stamp: str) -> dict[str, Path]:
+        """The files of one run by task."""
         if not stamp:
             return {}
         if folder not in self._folders:
-            self._folders[folder] = _task_files_by_stamp(folder)
-        return self._folders[folder].get((suffix, stamp), {})
+            self._folders[folder] = _sample_files_by_stamp(folder)
+        return self._folders[folder].get(stamp, {})
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[RunFiles], list[Problem]]:
     """Find all runs at any depth, except in folders whose name begins with a dot.
 
     Args:
-        paths: folders, result files, or manifests.
+        paths: folders, result files, manifests, or exports.
 
     Raises:
         FinError: a path does not exist, or there is no result file at all.
     """
-    runs: dict[str, RunFiles] = {}
+    runs: dict[tuple[str, str], RunFiles] = {}
     problems: list[Problem] = []
-    index = _TaskFileIndex()
+    index = _SampleFileIndex()
     for path in paths:
         if not path.exists():
             raise FinError(f"{path}: no such file or folder; give the folder named by lm-eval's --output_path")
@@ -85,11 +93,12 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunFiles], list[Problem]]:
         else:
             path_runs = _find_by_name(path, index, problems)
         for run in path_runs:
-            location = os.path.realpath(run.result)  # `Path.resolve` fails for a link to itself
+            # `Path.resolve` fails for a link to itself.
+            location = os.path.realpath(run.result), run.display_name if run.exported else ""
             runs[location] = run if run.in_manifest else runs.get(location, run)
     if not runs and not problems:
         raise FinError(
-            f"{', '.join(map(str, paths))}: contains no result file (results_*.json); "
+            f"{', '.join(map(str, paths))}: contains no result file (results_*.json) or {ANSWERS_FILE}; "
             "run lm_eval with --output_path and --log_samples and give that folder"
         )
     return list(runs.values()), problems
@@ -120,19 +129,46 @@ def read_manifest(file: Path) -> list[Path] | None:
     return [listed_file for listed_file in files if listed_file.suffix == ".json"]
 
 
-def _find_in_tree(root: Path, prefix: str, index: _TaskFileIndex, problems: list[Problem]) -> list[RunFiles]:
+def _find_in_tree(root: Path, prefix: str, index: _SampleFileIndex, problems: list[Problem]) -> list[RunFiles]:
     runs = []
     for folder, file_names in _walk(root, problems):
         relative = prefix + (f"{folder.relative_to(root).as_posix()}/" if folder != root else "")
         relative = _printable(relative)
         folder_runs = _runs_in_folder(folder, file_names, relative, index)
-        problems += _orphaned_task_files(file_names, folder_runs, relative)
+        problems += _orphaned_sample_files(file_names, folder_runs, relative)
         runs += folder_runs
+        if ANSWERS_FILE in file_names:
+            runs += _find_in_export(folder / ANSWERS_FILE, relative, problems)
     return runs
 
 
-def _find_by_name(file: Path, index: _TaskFileIndex, problems: list[Problem]) -> list[RunFiles]:
-    """The runs of a result file or manifest."""
+def _find_in_export(file: Path, prefix: str, problems: list[Problem]) -> list[RunFiles]:
+    export_name = prefix + _printable(file.name)
+    try:
+        exported_runs, messages = read_export(file)
+    except UnusableFile as error:
+        problems.append(Problem(export_name, f"{error}: it was left out", error.is_error))
+        return []
+    problems += [Problem(export_name, f"{message}: they were left out", False) for message in messages]
+    runs = []
+    for name, exported in exported_runs.items():
+        stamped = _STAMPED_NAME.fullmatch(name)
+        runs.append(
+            RunFiles(
+                result=file,
+                display_name=prefix + name,
+                stamp=stamped[2] if stamped else "",
+                exported=exported,
+                export_name=export_name,
+            )
+        )
+    return runs
+
+
+def _find_by_name(file: Path, index: _SampleFileIndex, problems: list[Problem]) -> list[RunFiles]:
+    """The runs of a result file, manifest or export."""
+    if file.suffix == ".parquet":
+        return _find_in_export(file, "", problems)
     display_name = _printable(file.name)
     try:
         results = read_manifest(file)
@@ -144,7 +180,10 @@ def _find_by_name(file: Path, index: _TaskFileIndex, problems: list[Problem]) ->
         return [replace(run, display_name=display_name, in_manifest=True) for run in runs]
     runs = _runs_in_folder(file.parent, [file.name], "", index)
     if not runs:
-        message = "is neither a result file (results_*.json) nor a manifest from `fin eval --written`: it was left out"
+        message = (
+            "is neither a result file (results_*.json), nor a manifest from `fin eval --written`, "
+            "nor an export (*.parquet): it was left out"
+        )
         problems.append(Problem(display_name, message, False))
     return runs
 
@@ -161,48 +200,46 @@ def _walk(root: Path, problems: list[Problem]) -> list[tuple[Path, list[str]]]:
     return folders
 
 
-def _runs_in_folder(folder: Path, file_names: Sequence[str], prefix: str, index: _TaskFileIndex) -> list[RunFiles]:
+def _runs_in_folder(folder: Path, file_names: Sequence[str], prefix: str, index: _SampleFileIndex) -> list[RunFiles]:
     """The runs of the result files among the names, with all sample files of the folder."""
     runs = []
     for name in file_names:
         stamped = _STAMPED_NAME.fullmatch(name)
         if name.endswith(".json") and (stamped or re.match(r"results[_.]", name)):
             stamp = stamped[2] if stamped else ""
-            samples, answers = (index.find(folder, suffix, stamp) for suffix in _TASK_FILE_PREFIXES)
-            runs.append(RunFiles(folder / name, prefix + _printable(name), stamp, samples, answers))
+            runs.append(RunFiles(folder / name, prefix + _printable(name), stamp, index.find(folder, stamp)))
     return runs
 
 
-def _task_of(file_name: str) -> tuple[str, str, str] | None:
-    """Suffix, stamp and task in the name of a sample or answer file; None for other files."""
+def _stamp_and_task(file_name: str) -> tuple[str, str] | None:
+    """Stamp and task in the name of a sample file; None for other files."""
     matched = _STAMPED_NAME.fullmatch(file_name)
-    if matched is None or matched[3] not in _TASK_FILE_PREFIXES:
+    if matched is None or matched[3] != "jsonl" or not matched[1].startswith(_SAMPLES_PREFIX):
         return None
-    prefix = _TASK_FILE_PREFIXES[matched[3]]
-    return (matched[3], matched[2], matched[1].removeprefix(prefix)) if matched[1].startswith(prefix) else None
+    return matched[2], matched[1].removeprefix(_SAMPLES_PREFIX)
 
 
-def _task_files_by_stamp(folder: Path) -> dict[tuple[str, str], dict[str, Path]]:
+def _sample_files_by_stamp(folder: Path) -> dict[str, dict[str, Path]]:
     """From a listing, never from a name that a result file gives: a task may be called `../../x`."""
-    by_stamp: dict[tuple[str, str], dict[str, Path]] = {}
+    by_stamp: dict[str, dict[str, Path]] = {}
     try:
         files = list(folder.iterdir())
     except OSError:
         return by_stamp  # a file named by the user may be readable all the same
     for file in files:
-        if (parts := _task_of(file.name)) is not None:
-            suffix, stamp, task = parts
-            by_stamp.setdefault((suffix, stamp), {})[task] = file
+        if (parts := _stamp_and_task(file.name)) is not None:
+            stamp, task = parts
+            by_stamp.setdefault(stamp, {})[task] = file
     return by_stamp
 
 
-def _orphaned_task_files(file_names: Sequence[str], runs: Sequence[RunFiles], prefix: str) -> list[Problem]:
+def _orphaned_sample_files(file_names: Sequence[str], runs: Sequence[RunFiles], prefix: str) -> list[Problem]:
     """One problem per stamp without a result file."""
     stamps = {run.stamp for run in runs}
     orphans: dict[str, list[str]] = {}
     for name in file_names:
-        if (parts := _task_of(name)) is not None and parts[1] not in stamps:
-            orphans.setdefault(parts[1], []).append(name)
+        if (parts := _stamp_and_task(name)) is not None and parts[0] not in stamps:
+            orphans.setdefault(parts[0], []).append(name)
     return [
         Problem(
             prefix + names[0],
