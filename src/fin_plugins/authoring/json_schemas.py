@@ -25,7 +25,7 @@ _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", 
 
 
 class _Metadata(BaseModel):
-    """What results carry along; `fin` is ours, and any other key is left alone."""
+    """Copied into result files; `fin` is read by fin-plugins, other keys are ignored."""
 
     model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
 
@@ -53,7 +53,7 @@ class _Structure(StrictModel):
     """Keys that lm-eval reads before there is a task."""
 
     include: str | list[str] | None = None
-    """Files whose keys stand here too, unless this file says otherwise; relative to this file."""
+    """Files whose keys also apply here unless this file overrides them; paths are relative to this file."""
     task_list: list[Any] | None = None
     """Further tasks that differ in single keys."""
 

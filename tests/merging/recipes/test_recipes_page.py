@@ -34,4 +34,4 @@ def test_parameters_defaults_and_papers_agree(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MERGE_RECIPES.files()))
 def test_the_error_as_an_adapter_is_documented(name: str) -> None:
-    assert f"`{name}`" in PAGE.split("## As an adapter")[1].split("## What the error")[0]
+    assert f"`{name}`" in PAGE.split("## As an adapter")[1].split("## The error figures")[0]
