@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from fin_plugins.cli.main import fin
 from fin_plugins.common.atomic import apply_umask
 from fin_plugins.training.trained_model import publish_adapter
-from tests.merging.inputs_made import make_adapter, make_base
+from tests.merging.model_factories import make_adapter, make_base
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o077])

@@ -128,6 +128,7 @@ def check_that_kills_change_nothing(file: str, folder: Path, *, kills: int, seed
     assert killed == unbroken  # boards contain the date: this fails over midnight, UTC
 
 
+@pytest.mark.prove
 def test_a_minimal_experiment_after_a_kill(tmp_path: Path, tiny_models: dict[str, Path]) -> None:
     """Trained, killed, resumed, scored, and on a board."""
     file, work = tmp_path / "minimal.yaml", tmp_path / "work"

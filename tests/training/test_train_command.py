@@ -16,7 +16,7 @@ from tests.training.tiny_runs import SMALL
 pytestmark = pytest.mark.usefixtures("sample_data", "one_thread")
 
 
-@pytest.mark.parametrize("template", ["llama3", "base"])
+@pytest.mark.parametrize("template", ["base", pytest.param("llama3", marks=pytest.mark.prove)])
 def test_the_printed_command_runs_as_it_is_printed(template, tiny_models, tmp_path, monkeypatch):
     import json
 

@@ -9,7 +9,7 @@ from fin_plugins.data import split_guard
 from fin_plugins.merging.search.search_config import SearchConfig
 from fin_plugins.merging.search.search_engines import SearchEngine, start_engine
 from fin_plugins.merging.search.search_setup import PreparedSearch, prepare_search
-from tests.merging.model_factories import make_adapter
+from tests.evaluation.factories import adapter
 from tests.merging.search.search_factories import SearchWorld
 
 pytest.importorskip("vllm", reason="vLLM is not installed here")
@@ -20,8 +20,8 @@ COEFFICIENTS = [BASE, {"one": 0.7, "two": -0.3}, {"one": 0.0, "two": 1.0}]
 @pytest.fixture(scope="module")
 def config(world: SearchWorld, demo_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> SearchConfig:
     folder, settings = tmp_path_factory.mktemp("experts"), world.settings
-    for seed, (name, rank) in enumerate((("one", 4), ("two", 3))):
-        path = make_adapter(folder / name, demo_model_path, seed, 0.04, r=rank, target_modules=["q_proj", "v_proj"])
+    for name, rank in (("one", 4), ("two", 3)):
+        path = adapter(folder / name, demo_model_path, 0.02, r=rank, target_modules=["q_proj", "v_proj"])
         settings["experts"][name]["path"] = str(path)
     arguments = {"dtype": "float32", "max_model_len": 256, "enforce_eager": True}
     return SearchConfig.model_validate(
