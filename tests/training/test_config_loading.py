@@ -324,7 +324,7 @@ def test_copying(tmp_path: Path) -> None:
     assert target == tmp_path / "single_fomc.yaml"
     assert target.read_bytes() == (ROOT / "training" / "single_fomc.yaml").read_bytes()
     target.write_text("mine")
-    with pytest.raises(FinError, match="single_fomc.yaml: already exists"):
+    with pytest.raises(FinError, match=r"single_fomc.yaml: already exists"):
         TRAINING_CONFIGS.copy("single_fomc", str(target))
     assert target.read_text() == "mine"
     with pytest.raises(FinError, match="cannot be written"):
