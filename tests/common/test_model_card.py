@@ -32,4 +32,5 @@ def test_only_a_repository_name_is_a_hub_id(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "local" / "model").mkdir(parents=True)
     assert hub_id("owner/name") == "owner/name"
+    assert hub_id("gpt2", owner_required=False) == "gpt2"
     assert [hub_id(name) for name in ("local/model", "/absolute/path", "name", "../up/down")] == [None] * 4

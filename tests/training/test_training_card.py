@@ -59,6 +59,12 @@ def test_the_front_names_base_library_and_an_open_licence() -> None:
     assert "lora" not in full["tags"]
 
 
+def test_a_hub_model_without_an_owner_is_named() -> None:
+    front, text = parts(record(config=config(model="gpt2")))
+    assert front["base_model"] == "gpt2"
+    assert "pretrained=gpt2" in text
+
+
 @pytest.mark.parametrize("model", ["demo", "/models/base", "~/models/base", "../base", "a/b/c", "here"])
 def test_a_base_that_is_not_on_the_hub_is_not_in_the_metadata(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ import yaml
 from fin_plugins.common.markdown import escape, inline_code, number, table_cell
 
 FILE = "README.md"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def render_markdown(template: Path, filters: Mapping[str, Callable[..., str]] | None = None, **context: Any) -> str:
@@ -49,6 +49,13 @@ def front_matter(metadata: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)).strip()
 
 
-def hub_id(name: str) -> str | None:
-    """The name if it can only be a repository on a model hub (`owner/name`, and no such folder here), else None."""
-    return name if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
+def hub_id(name: str, *, owner_required: bool = True) -> str | None:
+    """The name if it can be a repository on a model hub and is not a path here, else None.
+
+    Args:
+        name: name or path of a model.
+        owner_required: accept `owner/name` only, not the hub's oldest models, which have no owner, such as `gpt2`.
+    """
+    if not _HUB_ID.fullmatch(name) or (owner_required and "/" not in name) or Path(name).exists():
+        return None
+    return name

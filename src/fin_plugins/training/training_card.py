@@ -74,7 +74,7 @@ def training_card(record: TrainRecord) -> str:
     Text from users and data is escaped: no markup, HTML, line break or YAML in it takes effect.
     """
     full = record.method == "full"
-    base = hub_id(str(record.config["model"])) or _BASE
+    base = _hub_base(record) or _BASE
     return render_markdown(
         _TEMPLATE,
         record=record,
@@ -155,10 +155,16 @@ def _front_matter(record: TrainRecord) -> str:
         "library_name": "transformers" if full else "peft",
         "license": "other",
     }
-    if base := hub_id(str(record.config["model"])):
+    if base := _hub_base(record):
         metadata |= {"base_model": base, "base_model_relation": "finetune" if full else "adapter"}
     tags = [*([] if full else ["lora"]), "finance", "text-classification", "fin-plugins"]
     return front_matter({**metadata, "pipeline_tag": "text-generation", "tags": tags})
+
+
+def _hub_base(record: TrainRecord) -> str | None:
+    """The base's name on a model hub; None for `demo` and for a folder."""
+    model = str(record.config["model"])
+    return None if model == "demo" else hub_id(model, owner_required=False)
 
 
 def _base_model(record: TrainRecord) -> str:
