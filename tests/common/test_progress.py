@@ -71,7 +71,7 @@ def test_a_terminal_gets_a_bar_that_is_removed_at_the_end() -> None:
     code = (
         "import time\nfrom fin_plugins.common.progress import progress\n"
         "with progress('tensors', 4, label='merge') as counter:\n"
-        "    for _ in range(4):\n        counter.advance(); time.sleep(0.15)\n"
+        "    for done in range(1, 5):\n        counter.update(done, detail=f'job {done}'); time.sleep(0.15)\n"
     )
     controller, terminal = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", code], stderr=terminal, env={**os.environ, "TERM": "xterm"})
@@ -88,4 +88,5 @@ def test_a_terminal_gets_a_bar_that_is_removed_at_the_end() -> None:
     assert process.wait() == 0
     assert b"tensors" in shown
     assert b"4/4" in shown
+    assert b"job 4" in shown
     assert b"\x1b[2K" in shown  # the line of the bar is erased

@@ -53,6 +53,20 @@ def test_every_event_is_reported_once(tmp_path: Path) -> None:
     assert run.poll() == [] and run.seen == {"first", "left"}
 
 
+def test_running_steps_are_shown_with_time_and_last_log_line(tmp_path: Path) -> None:
+    plan = diamond(tmp_path)
+    run = RunProgress(plan, SECONDS, 2)
+    assert run.describe_running() == ""
+    for number, running in enumerate(plan.steps[1:3], start=1):
+        (tmp_path / running.log).parent.mkdir(exist_ok=True)
+        (tmp_path / running.log).write_text(f"loading\nstep {number} of 50\n")
+        start(plan, running, elapsed=600)
+    run.poll()
+    left, right = run.describe_running().splitlines()
+    assert all(part in left for part in ("left", "10 min", "step 1 of 50"))
+    assert all(part in right for part in ("right", "10 min", "step 2 of 50"))
+
+
 def test_status_files_of_an_earlier_plan_do_not_count(tmp_path: Path) -> None:
     other = step("first", key="ba9876543210")
     start(Plan("demo", tmp_path, (other,)), other)

@@ -37,6 +37,7 @@ class Counter:
     def __init__(self, unit: str, total: float | None, label: str, interval: float) -> None:
         self._unit, self._total, self._label, self._interval = unit, total, label, interval
         self._done = 0.0
+        self._detail = ""
         self._start = self._last_line = time.monotonic()
         self._bar: Progress | None = None
         self._terminal = sys.stderr.isatty()
@@ -45,9 +46,15 @@ class Counter:
         """Count units just done; a part of a unit counts as a fraction."""
         self.update(self._done + count)
 
-    def update(self, done: float, total: float | None = None) -> None:
-        """Set how many units are done, and how many there are where that was unknown."""
-        self._done, self._total = done, self._total if total is None else total
+    def update(self, done: float, total: float | None = None, *, detail: str = "") -> None:
+        """Set how many units are done, and their total if it was unknown.
+
+        Args:
+            done: number of units that are done.
+            total: number of all units; None leaves it as it is.
+            detail: lines that follow the bar on a terminal, for example one per job that is running.
+        """
+        self._done, self._total, self._detail = done, self._total if total is None else total, detail
         if self._terminal:
             self._draw()
         else:
@@ -61,17 +68,21 @@ class Counter:
 
     def _draw(self) -> None:
         if self._bar is None:
-            self._bar = Progress(*self._columns(), console=Console(stderr=True), transient=True)
-            self._bar.add_task(self._label, total=self._total)
+            # Output to a standard output that is not a terminal must go there, not above the bar.
+            stdout = sys.stdout.isatty()
+            columns, console = self._columns(), Console(stderr=True)
+            self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=stdout)
+            self._bar.add_task(self._label, total=self._total, detail="")
             self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=self._done, total=self._total)
+        self._bar.update(self._bar.task_ids[0], completed=self._done, total=self._total, detail=self._detail)
 
     def _columns(self) -> list[ProgressColumn]:
         label = [TextColumn("{task.description}", markup=False)] if self._label else []
         if self._unit == BYTES:
             return [*label, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
         unit = TextColumn(self._unit, markup=False)
-        return [*label, BarColumn(bar_width=24), MofNCompleteColumn(), unit, TimeRemainingColumn()]
+        detail = TextColumn("{task.fields[detail]}", markup=False)
+        return [*label, BarColumn(bar_width=24), MofNCompleteColumn(), unit, TimeRemainingColumn(), detail]
 
     def _print(self) -> None:
         now = time.monotonic()

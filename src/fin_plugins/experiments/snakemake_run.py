@@ -97,7 +97,7 @@ def run_plan(
             try:
                 while snakemake.poll() is None:
                     _report(run, run.poll())
-                    bar.update(len(run.complete))
+                    bar.update(len(run.complete), detail=run.describe_running())
                     time.sleep(_POLL_SECONDS)
             except KeyboardInterrupt:
                 _stop(snakemake, run)

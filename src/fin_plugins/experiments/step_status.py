@@ -99,6 +99,15 @@ class RunProgress:
             *(self._failure(name, status) for name, status in failed.items() if name not in failed_before),
         ]
 
+    def describe_running(self) -> str:
+        """One line per running step: its name, the time since it started, and the last line of its log."""
+        lines = []
+        for step in self.plan.steps:
+            if step.name in self.running:
+                elapsed = max(0.0, time.time() - self.running[step.name]["started"])
+                lines.append(f"{step.name}  {duration(elapsed)}  {last_log_line(self.plan, step)}")
+        return "\n".join(lines)
+
     def count(self) -> str:
         """Number of complete steps, for example `3/15`."""
         return f"{len(self.complete)}/{len(self.plan.steps)}"
